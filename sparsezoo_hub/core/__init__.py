@@ -1,0 +1,1 @@
+"""Pure mathematics of pruning: no disk, no network."""

@@ -1,0 +1,22 @@
+"""Unknown names: the choices and the nearest match."""
+
+import difflib
+from collections.abc import Collection
+
+
+def check_choice(name: str, choices: Collection[str], what: str) -> str:
+    """Return ``name`` unchanged.
+
+    Args:
+        name: what was asked for.
+        choices: every name there is.
+        what: the kind of name, for the message.
+
+    Raises:
+        ValueError: if ``name`` is none of the choices; lists them and the nearest match.
+    """
+    if name in choices:
+        return name
+    nearest = difflib.get_close_matches(name, list(choices), n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"unknown {what} {name!r}, choose one of: {', '.join(sorted(choices))}{hint}")

@@ -1,0 +1,1 @@
+"""One package is one Hub repository: its files, their checks, its card."""

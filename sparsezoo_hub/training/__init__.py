@@ -1,0 +1,1 @@
+"""Making sparse models: corpora, the trainer, the pruner, the stages of a recipe."""
