@@ -5,4 +5,27 @@
 transformers itself is.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
+
 __version__ = "0.1.0"
+__all__ = ["PatternLock", "is_locked"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("sparsezoo_hub.core.pattern_lock"), name)
+    raise AttributeError(f"module 'sparsezoo_hub' has no attribute {name!r}")
+
+
+def _register_pattern_lock(_module: Any) -> None:
+    import_module("sparsezoo_hub.hub.pattern_lock_plugin")
+
+
+# Runs at once if transformers' quantizers are imported already, else as soon as they are.
+wrapt.register_post_import_hook(_register_pattern_lock, "transformers.quantizers.auto")

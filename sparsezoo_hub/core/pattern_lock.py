@@ -30,7 +30,7 @@ class PatternLock:
 
     @staticmethod
     def prune(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        """Zero what ``masks`` prune, then lock the pattern.
+        """Zero what ``masks`` prune and hold it there; ``lock`` makes the pattern final.
 
         Args:
             model: the model to prune in place.
@@ -39,10 +39,11 @@ class PatternLock:
         Raises:
             MaskError: if a name or a shape does not fit the model.
         """
+        weights = _weights(model, masks)
         with torch.no_grad():
-            for name, weight in _weights(model, masks).items():
+            for name, weight in weights.items():
                 weight.masked_fill_(~masks[name].to(weight.device), 0)
-        PatternLock.lock(model, masks)
+        _hold(model, weights, masks)
 
     @staticmethod
     def lock(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -66,12 +67,7 @@ class PatternLock:
                 f"masks and zeros disagree in {len(revived)} of {len(masks)} weights: {name} has {count} "
                 "nonzero values where the mask says pruned; use PatternLock.prune to zero them"
             )
-        _install_optimizer_hook()
-        for module_name, module in linear_modules(model).items():
-            if module_name not in masks:
-                _release(module.weight)
-        for name, weight in weights.items():
-            _attach(weight, masks[name])
+        _hold(model, weights, masks)
         config = getattr(base_model(model), "config", None)
         if config is not None:
             config.quantization_config = lock_block(masks)
@@ -154,6 +150,15 @@ def _revived(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict
         for name, weight in weights.items()
     }
     return {name: count for name, count in counts.items() if count}
+
+
+def _hold(model: nn.Module, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    _install_optimizer_hook()
+    for name, module in linear_modules(model).items():
+        if name not in masks:
+            _release(module.weight)
+    for name, weight in weights.items():
+        _attach(weight, masks[name])
 
 
 def _attach(weight: Tensor, mask: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sparsezoo_hub.core.recipe import Recipe, Stage
+from sparsezoo_hub.core.recipe import Pruning, Recipe, Stage
 from sparsezoo_hub.errors import RecipeError
 
 
@@ -114,6 +114,8 @@ def _problem(error: Any) -> str:
         nearest = difflib.get_close_matches(str(location[-1]), choices, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(choices)}"
         return f"{path}: unknown key, {hint}"
+    if error["type"] in Pruning.model_fields:  # the check of a whole window, which names the field at fault
+        return f"{path}.{error['type']}: {error['msg']}"
     if error["type"] == "missing":
         return f"{path}: is missing"
     message = error["msg"].removeprefix("Value error, ")

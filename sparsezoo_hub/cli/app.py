@@ -1,0 +1,56 @@
+"""``sparsezoo-hub``: every verb, and what happens to an error."""
+
+import os
+import sys
+
+import typer
+
+from sparsezoo_hub.cli.console import errors
+from sparsezoo_hub.cli.evaluate import evaluate
+from sparsezoo_hub.cli.export import export
+from sparsezoo_hub.cli.inspect import inspect
+from sparsezoo_hub.cli.package import package
+from sparsezoo_hub.cli.pull import pull
+from sparsezoo_hub.cli.push import push
+from sparsezoo_hub.cli.quickstart.command import quickstart
+from sparsezoo_hub.cli.recipes import recipes
+from sparsezoo_hub.cli.serve import serve
+from sparsezoo_hub.cli.train import train
+from sparsezoo_hub.cli.verify import verify
+from sparsezoo_hub.errors import SparseZooError
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+app = typer.Typer(
+    name="sparsezoo-hub",
+    help="Sparse encoder models that stay sparse: make, publish, load locked, fine-tune.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (quickstart, train, evaluate, export, package, inspect, verify, push, pull, serve, recipes):
+    app.command()(verb)
+
+
+def run_verb(main: typer.Typer) -> None:
+    """Run the command line; a known failure is one line on standard error and a code other than 0."""
+    # Read at import by the libraries below: no calls home, and no quarrel between forks and tokenizers.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        main()
+    except SparseZooError as error:
+        errors.print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted: the same command goes on after the last finished step")
+        sys.exit(INTERRUPTED)
+
+
+def main() -> None:
+    """Entry point of ``sparsezoo-hub`` and ``hf-sparsezoo``."""
+    run_verb(app)
+
+
+def _escaped(error: Exception) -> str:
+    return str(error).replace("[", "\\[")

@@ -1,0 +1,23 @@
+"""The console: where people read results, and where programs do."""
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def print_json(content: Any) -> None:
+    """Write one JSON document to standard output."""
+    typer.echo(json.dumps(content, indent=2))
+
+
+def human_bytes(size: int) -> str:
+    """Return ``3.2 MB``; one MB is 10^6 bytes."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

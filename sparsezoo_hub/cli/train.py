@@ -1,0 +1,60 @@
+"""``sparsezoo-hub train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.options import BackboneReference, Json, TextFiles
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or a name of `sparsezoo-hub recipes`.")],
+    text: TextFiles = None,
+    backbone: BackboneReference = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE'S NAME].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe's stages and package the result; a second start goes on after the last finished stage.
+
+    On several devices: accelerate launch -m sparsezoo_hub.train RECIPE
+    """
+    from accelerate import PartialState
+
+    from sparsezoo_hub.cli.progress_display import ProgressDisplay
+    from sparsezoo_hub.cli.recipe_package import package_run
+    from sparsezoo_hub.training.recipe_library import load_recipe
+    from sparsezoo_hub.training.run import RecipeRun
+
+    loaded = load_recipe(recipe)
+    folder = out or Path("runs") / loaded.name
+    with ProgressDisplay() as display:
+        run = RecipeRun(
+            loaded, folder, text=text or (), backbone=backbone, max_steps=max_steps, watcher=display
+        )
+        run.make_backbone()
+        results = {stage.name: run.run_stage(stage.name) for stage in run.recipe.stages}
+    if not PartialState().is_main_process:
+        return
+    manifest = package_run(run, results, folder / "package")
+    if as_json:
+        print_json(
+            {
+                "package": str(folder / "package"),
+                "results": {name: [each.model_dump() for each in group] for name, group in results.items()},
+                "manifest": manifest.model_dump(mode="json"),
+            }
+        )
+        return
+    for name, group in results.items():
+        for result in group:
+            console.print(
+                f"{name} seed {result.seed}: validation loss {result.validation_loss:.4f}, "
+                f"accuracy {result.validation_accuracy:.4f}, {result.steps} steps in {result.seconds:.0f} s"
+            )
+    console.print(f"package: {folder / 'package'}, sparsity {manifest.sparsity.overall:.4f}")
+    console.print(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")

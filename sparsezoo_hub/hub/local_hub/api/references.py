@@ -1,0 +1,79 @@
+"""Creating, deleting and listing branches and tags."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from sparsezoo_hub.hub.local_hub import revisions
+from sparsezoo_hub.hub.local_hub.api.request_parts import (
+    hub_of,
+    read_json,
+    repo_id_of,
+    require_write,
+    segment_of,
+)
+from sparsezoo_hub.hub.local_hub.refusals import RefusalError
+from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH
+
+
+def list_refs(request: Request) -> JSONResponse:
+    """List the branches and tags."""
+    with hub_of(request).repositories.opened(repo_id_of(request)) as repo:
+        return JSONResponse(revisions.list_references(repo))
+
+
+async def create_branch(request: Request) -> JSONResponse:
+    """Create a branch."""
+    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "branch")
+    start = (await read_json(request)).get("startingPoint") or DEFAULT_BRANCH
+    if not isinstance(start, str):
+        raise RefusalError(400, f"startingPoint must name a revision, got {start!r}")
+
+    def create() -> None:
+        with hub.repositories.locked(repo_id) as repo:
+            revisions.create_branch(repo, name, revisions.find_commit(repo, repo_id, start))
+
+    await run_in_threadpool(create)
+    return JSONResponse({"branch": name})
+
+
+def delete_branch(request: Request) -> JSONResponse:
+    """Delete a branch."""
+    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "branch")
+    with hub.repositories.locked(repo_id) as repo:
+        revisions.delete_branch(repo, repo_id, name)
+    return JSONResponse({"branch": name})
+
+
+async def create_tag(request: Request) -> JSONResponse:
+    """Create a tag at the revision that the address names."""
+    hub, repo_id, revision = require_write(request), repo_id_of(request), segment_of(request, "revision")
+    body = await read_json(request)
+    name, message = body.get("tag"), body.get("message")
+    if not isinstance(name, str) or not (message is None or isinstance(message, str)):
+        raise RefusalError(400, f"tag and message must be texts, got {name!r} and {message!r}")
+
+    def create() -> None:
+        with hub.repositories.locked(repo_id) as repo:
+            revisions.create_tag(repo, name, revisions.find_commit(repo, repo_id, revision), message)
+
+    await run_in_threadpool(create)
+    return JSONResponse({"tag": name})
+
+
+def delete_tag(request: Request) -> JSONResponse:
+    """Delete a tag."""
+    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "revision")
+    with hub.repositories.locked(repo_id) as repo:
+        revisions.delete_tag(repo, repo_id, name)
+    return JSONResponse({"tag": name})
+
+
+ROUTES = [
+    Route("/api/models/{owner}/{name}/refs", list_refs),
+    Route("/api/models/{owner}/{name}/branch/{branch}", create_branch, methods=["POST"]),
+    Route("/api/models/{owner}/{name}/branch/{branch}", delete_branch, methods=["DELETE"]),
+    Route("/api/models/{owner}/{name}/tag/{revision}", create_tag, methods=["POST"]),
+    Route("/api/models/{owner}/{name}/tag/{revision}", delete_tag, methods=["DELETE"]),
+]

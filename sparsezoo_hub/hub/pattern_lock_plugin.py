@@ -1,0 +1,117 @@
+"""The pattern lock as a transformers plug-in, so that stock ``from_pretrained`` locks a pruned model.
+
+transformers runs third-party code at loading only for quantization methods, so the lock registers as one.
+Nothing is quantized, and an ordinary model is left behind: ``.half()``, Trainer and ``torch.compile`` behave
+as always.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from torch import Tensor
+from transformers.quantizers.auto import register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from sparsezoo_hub.core.masks import mask_digest
+from sparsezoo_hub.core.pattern_lock import QUANT_METHOD, PatternLock, masks_from_zeros
+from sparsezoo_hub.core.targets import linear_modules
+from sparsezoo_hub.errors import MaskError
+from sparsezoo_hub.packaging.layout import MASKS
+from sparsezoo_hub.packaging.mask_file import read_masks
+
+if TYPE_CHECKING:  # it is what imports us, by way of the quantizers
+    from transformers.modeling_utils import PreTrainedModel
+
+
+@register_quantization_config(QUANT_METHOD)
+class PatternLockConfig(QuantizationConfigMixin):
+    """The ``quantization_config`` block of a locked model.
+
+    Args:
+        sparsity: fraction of zeros over the locked weights.
+        mask_digest: ``sha256:…`` of the masks (``core.masks.mask_digest``).
+    """
+
+    def __init__(self, sparsity: float, mask_digest: str, **_unused: Any) -> None:
+        self.quant_method = QUANT_METHOD  # type: ignore[assignment]  # transformers' enum has its own only
+        self.sparsity = sparsity
+        self.mask_digest = mask_digest
+
+
+@register_quantizer(QUANT_METHOD)
+class PatternLockLoader(HfQuantizer):
+    """Locks the zeros of a model once its weights are loaded."""
+
+    quantization_config: PatternLockConfig
+
+    def _process_model_before_weight_loading(
+        self, model: "PreTrainedModel", checkpoint_files: list[str] | None = None, **_unused: Any
+    ) -> None:
+        self.checkpoint = Path(checkpoint_files[0]) if checkpoint_files else None
+
+    def postprocess_model(self, model: "PreTrainedModel", **_unused: Any) -> "PreTrainedModel":
+        """Lock the model and take every trace of quantization off it.
+
+        Raises:
+            MaskError: if neither the zeros nor the mask file of the checkpoint fit the promised digest.
+        """
+        for trace in ("hf_quantizer", "is_quantized", "quantization_method"):
+            model.__dict__.pop(trace, None)
+        masks = masks_from_zeros(model)
+        if mask_digest(masks) != self.quantization_config.mask_digest:
+            masks = self._masks_from_file(model)
+        PatternLock.lock(model, masks)
+        return model
+
+    def is_serializable(self) -> bool:
+        """Return True: a locked model is saved as it is, zeros in place."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        """True: training a locked model is what the lock is for."""
+        return True
+
+    def _masks_from_file(self, model: "PreTrainedModel") -> dict[str, Tensor]:
+        """The zeros alone do not tell: a kept weight became 0, or the head lacks a locked weight."""
+        promised = self.quantization_config.mask_digest
+        path = None if self.checkpoint is None else _mask_file(self.checkpoint)
+        if path is None:
+            raise MaskError(
+                f"{model.name_or_path}: the zeros of the weights do not fit the mask digest {promised[:19]}… "
+                f"of config.json, and there is no {MASKS} beside them; add the file, or remove "
+                "quantization_config from config.json to load the weights without a lock"
+            )
+        masks = read_masks(path)
+        if mask_digest(masks) != promised:
+            raise MaskError(
+                f"{path} is not the mask file that config.json promises: its digest is "
+                f"{mask_digest(masks)[:19]}…, expected {promised[:19]}…; download the repository again"
+            )
+        present = linear_modules(model)
+        return {name: mask for name, mask in masks.items() if name in present}
+
+
+def _mask_file(checkpoint: Path) -> Path | None:
+    """Return the mask file beside a checkpoint, fetched if the checkpoint lies in the Hub's cache."""
+    beside = checkpoint.parent / MASKS
+    if beside.exists():
+        return beside
+    snapshot = next((each for each in checkpoint.parents if each.parent.name == "snapshots"), None)
+    if snapshot is None or not snapshot.parent.parent.name.startswith("models--"):
+        return None
+    repository = snapshot.parent.parent
+    try:
+        return Path(
+            hf_hub_download(
+                repository.name.removeprefix("models--").replace("--", "/"),
+                beside.relative_to(snapshot).as_posix(),
+                revision=snapshot.name,
+                cache_dir=repository.parent,
+            )
+        )
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None

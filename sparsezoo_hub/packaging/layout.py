@@ -1,0 +1,35 @@
+"""Every file name of a package, once.
+
+A package is one folder and one Hub repository: the files that transformers reads (weights, config,
+tokenizer) and what this package adds to them.
+"""
+
+from pathlib import Path
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+MASKS = "masks.safetensors"
+RECIPE = "recipe.yaml"
+MANIFEST = "manifest.json"
+CARD = "README.md"
+SPARSITY_PLOT = "sparsity.png"
+ONNX_FOLDER = "onnx"
+ONNX_MODEL = f"{ONNX_FOLDER}/model.onnx"
+
+REQUIRED = (WEIGHTS, CONFIG, MASKS, RECIPE, MANIFEST, CARD, SPARSITY_PLOT, ONNX_MODEL)
+
+# What a Hub, git and the Hub's client put beside a package's own files; none of it belongs to the package.
+FOREIGN = (".gitattributes", ".git", ".cache")
+
+
+def package_files(folder: Path) -> list[str]:
+    """Return the paths of every file in ``folder`` that counts as the package's, sorted.
+
+    Args:
+        folder: a package; the symbolic links of a Hub cache are files like others.
+
+    Returns:
+        Relative paths with ``/``, without ``FOREIGN`` at the top level.
+    """
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return sorted(path.as_posix() for path in paths if path.parts[0] not in FOREIGN)

@@ -1,0 +1,214 @@
+"""ONNX export through ``transformers.exporters``, checked against PyTorch on real inputs."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch.export import Dim
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.exporters.base import ExportedModel
+from transformers.exporters.configs import OnnxConfig
+from transformers.exporters.exporter_onnx import OnnxExporter
+
+from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.layout import ONNX_MODEL
+from sparsezoo_hub.packaging.quiet import quiet
+
+TOLERANCE = 1e-3
+
+# One text alone has no padding; the others have texts of different lengths side by side.
+_BATCH_SIZES = (1, 2, 5, 3)
+# These number their positions from the padding index on, so that many fewer tokens fit.
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+
+_BATCH, _LENGTH = "batch", "length"
+_SYMBOL = re.compile(r"\bs\d+\b")
+
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class OnnxParity:
+    """How far ONNX Runtime is from PyTorch.
+
+    ``max_abs_diff`` is the largest absolute difference of any output value over ``num_texts`` texts in
+    ``num_batches`` batches of different sizes, ``num_padded`` of them with padding, up to ``longest`` tokens.
+    """
+
+    max_abs_diff: float
+    num_texts: int
+    num_batches: int
+    num_padded: int
+    longest: int
+    tolerance: float = TOLERANCE
+
+
+def export_onnx(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path
+) -> OnnxParity:
+    """Write the model as ONNX into ``folder``, and return how close it is to the model.
+
+    Batch and length are dynamic. The model keeps its mode, its device and its pattern lock.
+
+    Args:
+        model: an encoder of transformers, with or without a head, with or without a lock.
+        tokenizer: the model's own, with a padding token.
+        texts: real inputs to compare on, at least two of different lengths.
+        folder: is created; gets ``model.onnx``, its ``.data``, ``export.json`` and ``config.json``, as
+            ``transformers.exporters.ExportedModel`` reads them.
+
+    Raises:
+        PackageError: if the texts cannot be compared on, or an output differs by more than ``TOLERANCE``.
+    """
+    batches = tokenized_batches(model, tokenizer, texts)
+    training = model.training
+    model.train(False)
+    try:
+        exported = _export(model, max(batches, key=lambda batch: batch["input_ids"].numel()))
+        exported.save_pretrained(folder)
+        return check_onnx(model, tokenizer, texts, folder / Path(ONNX_MODEL).name)
+    finally:
+        model.train(training)
+
+
+def check_onnx(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], path: Path
+) -> OnnxParity:
+    """Return how close the ONNX file at ``path`` is to ``model`` on ``texts``.
+
+    Raises:
+        PackageError: if the texts cannot be compared on, the file cannot be run, or an output differs by
+            more than ``TOLERANCE``.
+    """
+    batches = tokenized_batches(model, tokenizer, texts)
+    session = _session(path)
+    names = [each.name for each in session.get_inputs()]
+    training = model.training
+    model.train(False)
+    largest = 0.0
+    try:
+        for batch in batches:
+            largest = _larger(largest, _difference(model, session, batch, names))
+    finally:
+        model.train(training)
+    if not largest <= TOLERANCE:  # also refuses nan
+        raise PackageError(
+            f"{path}: ONNX Runtime differs from PyTorch by {largest:.3g} on {len(texts)} texts, the limit is "
+            f"{TOLERANCE:g}; export a float32 model, and report this if it is one"
+        )
+    return OnnxParity(
+        max_abs_diff=largest,
+        num_texts=len(texts),
+        num_batches=len(batches),
+        num_padded=sum(bool((batch["attention_mask"] == 0).any()) for batch in batches),
+        longest=max(batch["input_ids"].shape[1] for batch in batches),
+    )
+
+
+def tokenized_batches(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> list[Inputs]:
+    """Return the texts as padded batches of different sizes on the model's device.
+
+    The last batch is the longest text beside the shortest one.
+
+    Raises:
+        PackageError: if there are no two texts, or the tokenizer cannot pad.
+    """
+    if len(texts) < 2:  # noqa: PLR2004 - padding needs two
+        raise PackageError(f"the ONNX check compares on real texts, at least 2, got {len(texts)}; give more")
+    if tokenizer.pad_token_id is None:
+        raise PackageError("the tokenizer has no padding token, so texts cannot be batched; set pad_token")
+    groups: list[list[str]] = []
+    start = 0
+    while start < len(texts):
+        size = _BATCH_SIZES[len(groups) % len(_BATCH_SIZES)]
+        groups.append(list(texts[start : start + size]))
+        start += size
+    groups.append([max(texts, key=len), min(texts, key=len)])
+    known = inspect.signature(model.forward).parameters
+    batches = []
+    for group in groups:
+        encoded = tokenizer(
+            group, padding=True, truncation=True, max_length=max_length(model, tokenizer), return_tensors="pt"
+        )
+        batches.append({name: encoded[name].to(model.device) for name in encoded if name in known})
+    return batches
+
+
+def max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens fit into the model and its tokenizer."""
+    config: Any = model.config
+    positions: int = config.max_position_embeddings
+    if config.model_type in _POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    return min(positions, tokenizer.model_max_length)
+
+
+def _export(model: PreTrainedModel, sample: Inputs) -> ExportedModel:
+    # Named axes, the same for every input: left to itself, the exporter invents a batch per input.
+    axes = {0: Dim(_BATCH, min=1), 1: Dim(_LENGTH, min=1, max=int(model.config.max_position_embeddings))}
+    config = OnnxConfig(
+        dynamic=True,
+        dynamic_shapes=dict.fromkeys(sample, axes),
+        prefer_deferred_runtime_asserts_over_guards=True,
+    )
+    with quiet():
+        exported = OnnxExporter().export(model, dict(sample), config)  # type: ignore[no-untyped-call]
+    _name_axes(exported.program.graph)
+    for graph in (exported.program.graph, *exported.program.functions.values()):
+        for node in graph.all_nodes():
+            # Stack traces, with the paths of the machine that exported.
+            node.metadata_props.clear()
+            node.doc_string = None
+    return exported
+
+
+def _name_axes(graph: Any) -> None:
+    # The exporter drops the names it was given for numbered ones, s43 and s53.
+    axes = {str(dim): name for dim, name in zip(graph.inputs[0].shape, (_BATCH, _LENGTH), strict=True)}
+    values = [*graph.inputs, *(output for node in graph.all_nodes() for output in node.outputs)]
+    for shape in (value.shape for value in values if value.shape is not None):
+        for index, dim in enumerate(shape):
+            if not isinstance(dim, int) and dim.value is not None:
+                shape[index] = _SYMBOL.sub(lambda symbol: axes.get(symbol[0], symbol[0]), dim.value)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise PackageError(f"{path} cannot be run: {' '.join(str(error).split())}") from None
+
+
+@torch.no_grad()
+def _difference(
+    model: PreTrainedModel, session: onnxruntime.InferenceSession, batch: Inputs, names: list[str]
+) -> float:
+    expected = [output for output in model(**batch).to_tuple() if isinstance(output, torch.Tensor)]
+    outputs = session.run(None, {name: batch[name].cpu().numpy() for name in names})
+    if len(outputs) != len(expected):
+        raise PackageError(
+            f"the ONNX model has {len(outputs)} outputs, PyTorch {len(expected)}: export again"
+        )
+    differences = [
+        float(np.abs(output - tensor.float().cpu().numpy()).max())
+        for output, tensor in zip(outputs, expected, strict=True)
+    ]
+    return _largest(differences)
+
+
+def _largest(values: list[float]) -> float:
+    return float(np.max(values))  # nan, unlike with max(), always wins
+
+
+def _larger(first: float, second: float) -> float:
+    return _largest([first, second])

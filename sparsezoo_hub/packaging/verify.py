@@ -1,0 +1,272 @@
+"""Verification: whether a package is what its manifest, its config and its recipe promise."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from sparsezoo_hub.core.masks import mask_digest, num_zeros
+from sparsezoo_hub.core.pattern_lock import lock_block
+from sparsezoo_hub.core.recipe import Pruning, Recipe
+from sparsezoo_hub.core.recipe_text import parse_recipe
+from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
+from sparsezoo_hub.core.targets import match_targets
+from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
+from sparsezoo_hub.packaging import layout
+from sparsezoo_hub.packaging.card_metadata import check_card
+from sparsezoo_hub.packaging.lineage import ancestors, last_pruning
+from sparsezoo_hub.packaging.manifest import ComponentEntry, Manifest, hash_file, read_manifest
+from sparsezoo_hub.packaging.mask_file import read_masks
+from sparsezoo_hub.packaging.onnx_export import check_onnx
+from sparsezoo_hub.packaging.quiet import quiet
+from sparsezoo_hub.packaging.weights_file import measure_components
+
+# Inputs for the ONNX check where the texts of the packaging are not at hand.
+SENTENCES = (
+    "A pruned weight stays zero.",
+    "The library keeps one copy of every file it was given, and hands out the same copy to all readers.",
+    "Why?",
+    "When the last of the guests had gone, she opened the window, put out the lamp and listened to the rain "
+    "on the roof until it stopped, which was not before morning.",
+    "Functions return values; procedures do not.",
+    "Two and two make four, as long as nobody asks for their units.",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: ``detail`` says what was found, or what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class _Opened(NamedTuple):
+    """A package as far as it could be read."""
+
+    folder: Path
+    manifest: Manifest
+    masks: dict[str, Tensor]
+    components: list[ComponentSparsity]
+    recipe: Recipe
+    config: dict[str, Any]
+
+
+def verify_package(folder: Path, *, onnx: bool = False) -> list[Check]:
+    """Return what was checked, and whether it holds.
+
+    Args:
+        folder: a package; on disk only, no Hub is asked.
+        onnx: also run the ONNX file against PyTorch, which takes some seconds.
+
+    Returns:
+        The checks in order. Those on the content are left out if the files are not those of the manifest.
+    """
+    checks = [_check("manifest", lambda: _manifest_detail(folder))]
+    if checks[0].ok:
+        manifest = read_manifest(folder / layout.MANIFEST)
+        checks += [
+            _check("files", lambda: _files_detail(folder, manifest)),
+            _check("hashes", lambda: _hashes_detail(folder, manifest)),
+        ]
+    if all(check.ok for check in checks):
+        checks += _content_checks(folder, onnx)
+    return checks
+
+
+def require_verified(folder: Path, *, onnx: bool = False) -> Manifest:
+    """Return the manifest of a package that passes every check.
+
+    Raises:
+        VerificationError: if one does not; says which.
+    """
+    failed = [check for check in verify_package(folder, onnx=onnx) if not check.ok]
+    if failed:
+        more = f" (and {len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
+        raise VerificationError(f"{folder} fails verification at {failed[0].name}: {failed[0].detail}{more}")
+    return read_manifest(folder / layout.MANIFEST)
+
+
+def _check(name: str, detail: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, detail())
+    except SparseZooError as error:
+        return Check(name, False, " ".join(str(error).split()))
+    except OSError as error:
+        return Check(name, False, f"{error.filename or name} cannot be read: {error.strerror or error}")
+
+
+def _content_checks(folder: Path, onnx: bool) -> Iterator[Check]:
+    manifest = read_manifest(folder / layout.MANIFEST)
+    masks: dict[str, Tensor] = {}
+    opened: list[_Opened] = []
+
+    def read() -> str:
+        masks.update(read_masks(folder / layout.MASKS))
+        components = measure_components(folder / layout.WEIGHTS, masks)
+        opened.append(_Opened(folder, manifest, masks, components, _recipe(folder), _config(folder)))
+        return f"{len(masks)} pruned weights, exactly 0.0 under their masks"
+
+    yield _check("zeros", read)
+    content: Sequence[tuple[str, Callable[[_Opened], str]]] = (
+        ("digest", _digest_detail),
+        ("sparsity", _sparsity_detail),
+        ("recipe", _recipe_detail),
+        ("card", _card_detail),
+        *((("onnx", _onnx_detail),) if onnx else ()),
+    )
+    for name, detail in content if opened else ():
+        yield _check(name, lambda detail=detail: detail(opened[0]))  # type: ignore[misc]
+
+
+def _manifest_detail(folder: Path) -> str:
+    if not folder.is_dir():
+        raise PackageError(f"{folder} is no folder: name a package's folder")
+    manifest = read_manifest(folder / layout.MANIFEST)
+    return f"{manifest.name} of {manifest.created.isoformat()}"
+
+
+def _files_detail(folder: Path, manifest: Manifest) -> str:
+    present = set(layout.package_files(folder)) - {layout.MANIFEST}
+    problems = [
+        *(f"{name} is missing" for name in sorted(manifest.files.keys() - present)),
+        *(f"{name} is not in the manifest" for name in sorted(present - manifest.files.keys())),
+        *(f"{name} is not named by the manifest" for name in layout.REQUIRED if _unnamed(name, manifest)),
+    ]
+    if problems:
+        raise PackageError(f"{'; '.join(problems)}; fetch or package it again")
+    return f"{len(present) + 1} files, as the manifest names them"
+
+
+def _unnamed(name: str, manifest: Manifest) -> bool:
+    return name != layout.MANIFEST and name not in manifest.files
+
+
+def _hashes_detail(folder: Path, manifest: Manifest) -> str:
+    changed = [
+        name
+        for name, entry in manifest.files.items()
+        if (folder / name).is_file() and hash_file(folder / name) != entry
+    ]
+    if changed:
+        raise PackageError(f"changed after packaging: {', '.join(changed)}; fetch or package it again")
+    return f"SHA-256 and size of {len(manifest.files)} files"
+
+
+def _recipe(folder: Path) -> Recipe:
+    path = folder / layout.RECIPE
+    try:
+        return parse_recipe(path.read_bytes().decode(), str(path))
+    except UnicodeDecodeError as error:
+        raise PackageError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / layout.CONFIG
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise PackageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise PackageError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _digest_detail(package: _Opened) -> str:
+    digest = mask_digest(package.masks)
+    if digest != package.manifest.mask_digest:
+        raise PackageError(
+            f"the masks have digest {digest}, the manifest says {package.manifest.mask_digest}"
+        )
+    expected = lock_block(package.masks)
+    block = package.config.get("quantization_config")
+    if block != expected:
+        raise PackageError(f"{layout.CONFIG}: quantization_config must be {expected}, got {block}")
+    return f"{digest} in {layout.MASKS}, {layout.CONFIG} and {layout.MANIFEST}"
+
+
+def _sparsity_detail(package: _Opened) -> str:
+    promised = package.manifest.sparsity
+    measured = {
+        each.name: ComponentEntry(numel=each.numel, zeros=each.zeros, sparsity=each.sparsity)
+        for each in package.components
+    }
+    if measured != promised.per_component:
+        names = measured.keys() | promised.per_component.keys()
+        differing = sorted(name for name in names if measured.get(name) != promised.per_component.get(name))
+        raise PackageError(f"counted zeros differ from the manifest in {len(differing)}: {differing[0]}")
+    overall = overall_sparsity(package.components)
+    if overall != promised.overall:
+        raise PackageError(f"overall sparsity is {overall}, the manifest says {promised.overall}")
+    return f"{overall:.6f} over {len(measured)} pruned weights, as counted"
+
+
+def _recipe_detail(package: _Opened) -> str:
+    pruning = last_pruning(ancestors(package.recipe))
+    target = None if pruning is None else pruning.final_sparsity
+    if target != package.manifest.sparsity.target:
+        raise PackageError(
+            f"the recipe's target is {target}, the manifest says {package.manifest.sparsity.target}"
+        )
+    if pruning is None:
+        return "prunes nothing itself: the pattern came with the backbone"
+    _check_targets(package, pruning)
+    for each in package.components:
+        wanted = num_zeros(each.numel, pruning.final_sparsity)
+        if abs(each.zeros - wanted) > 1:
+            raise PackageError(f"{each.name} has {each.zeros} zeros, the recipe's {target} means {wanted}")
+    return f"{package.recipe.name}: {target} in each of {len(package.components)} weights, within one element"
+
+
+def _check_targets(package: _Opened, pruning: Pruning) -> None:
+    wanted = match_targets(_bare_model(package), pruning.targets, pruning.ignore).keys()
+    differing = sorted(wanted ^ package.masks.keys())
+    if differing:
+        raise PackageError(
+            f"the recipe's targets and the masks differ in {len(differing)} weights, the first is "
+            f"{differing[0]}"
+        )
+
+
+def _card_detail(package: _Opened) -> str:
+    data = check_card(package.folder / layout.CARD)
+    return f"loads, task {data.get('pipeline_tag')}, base model {data.get('base_model')}"
+
+
+def _onnx_detail(package: _Opened) -> str:
+    with quiet():
+        model = _model_class(package).from_pretrained(package.folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(package.folder, local_files_only=True)
+    parity = check_onnx(model, tokenizer, SENTENCES, package.folder / layout.ONNX_MODEL)
+    return f"differs from PyTorch by at most {parity.max_abs_diff:.3g} on {parity.num_texts} sentences"
+
+
+def _bare_model(package: _Opened) -> PreTrainedModel:
+    model_class: Any = _model_class(package)
+    try:
+        with quiet(), torch.device("meta"):  # names and shapes only
+            config = AutoConfig.from_pretrained(package.folder, local_files_only=True)
+            del config.quantization_config
+            model: PreTrainedModel = model_class._from_config(config)
+    except Exception as error:  # whatever transformers raises on a config that does not fit
+        raise PackageError(
+            f"{layout.CONFIG} describes no model: {' '.join(str(error).split())}; package the model again"
+        ) from None
+    return model
+
+
+def _model_class(package: _Opened) -> type[PreTrainedModel]:
+    names = package.config.get("architectures")
+    name = names[0] if isinstance(names, list) and len(names) == 1 else None
+    found = getattr(transformers, name, None) if isinstance(name, str) else None
+    # Only a model of transformers itself: the name comes from a file of somebody else's.
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise PackageError(f"{layout.CONFIG}: architectures must name one model of transformers, got {names}")
+    return found

@@ -1,0 +1,35 @@
+"""Plateau: ends a stage whose validation loss stands still."""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from sparsezoo_hub.core.recipe import Plateau
+
+
+class PlateauStop(TrainerCallback):
+    """Stops the Trainer once ``patience`` evaluations in a row have not improved enough.
+
+    Args:
+        plateau: how often to evaluate, and what counts as improvement.
+        validation_loss: returns the loss of the model as it is now.
+    """
+
+    def __init__(self, plateau: Plateau, validation_loss: Callable[[], float]) -> None:
+        self.plateau = plateau
+        self.validation_loss = validation_loss
+        self.best = float("inf")
+        self.stale = 0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate when it is due."""
+        del args, kwargs
+        if state.global_step % self.plateau.every:
+            return
+        loss = self.validation_loss()
+        self.stale = self.stale + 1 if loss > self.best - self.plateau.min_improvement else 0
+        self.best = min(self.best, loss)
+        control.should_training_stop |= self.stale >= self.plateau.patience

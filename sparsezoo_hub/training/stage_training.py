@@ -1,0 +1,185 @@
+"""One training run: a stage of a recipe with one seed."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from pydantic import BaseModel, ConfigDict
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from sparsezoo_hub.core.learning_rates import LEARNING_RATES
+from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
+from sparsezoo_hub.core.recipe import Stage
+from sparsezoo_hub.core.sparsity_report import measure_sparsity, overall_sparsity
+from sparsezoo_hub.core.targets import linear_modules
+from sparsezoo_hub.errors import LockError, RecipeError
+from sparsezoo_hub.training.evaluation import Evaluation, evaluate
+from sparsezoo_hub.training.objectives import OBJECTIVES
+from sparsezoo_hub.training.plateau import PlateauStop
+from sparsezoo_hub.training.progress import EVERY, ProgressCallback, Watcher
+from sparsezoo_hub.training.pruner import Pruner
+from sparsezoo_hub.training.stage_data import StageData
+from sparsezoo_hub.training.trainer import SparseTrainer
+
+
+class StageResult(BaseModel):
+    """What one training run came to; ``sparsity`` is over the locked weights, None without a lock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    seed: int
+    steps: int
+    seconds: float
+    validation_loss: float
+    validation_accuracy: float
+    num_predictions: int
+    sparsity: float | None
+    num_locked: int
+    zeros_changed: int
+
+
+def train_stage(
+    stage: Stage,
+    seed: int,
+    source: str,
+    teacher_source: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    data: StageData,
+    scratch: Path,
+    watcher: Watcher,
+) -> tuple[PreTrainedModel, StageResult]:
+    """Return the trained model and what it came to.
+
+    Args:
+        stage: what to do.
+        seed: of the head's initial weights, the order of the data and dropout.
+        source: a folder or Hub id, the model to start from.
+        teacher_source: the same for the teacher.
+        tokenizer: of both.
+        data: the stage's examples.
+        scratch: a folder that the Trainer may write to.
+        watcher: is told about progress.
+
+    Raises:
+        LockError: if the pattern is to be locked and the model has none.
+        RecipeError: if the batch size cannot be split over the processes, or student and teacher have
+            different vocabularies.
+        TargetError: if a pruning target matches no weight.
+    """
+    began = time.monotonic()
+    set_seed(seed)
+    model = _load(stage, source, data)
+    _prepare_lock(stage, model, source)
+    teacher = None if teacher_source is None else _load(stage, teacher_source, data)
+    _check_vocabulary(stage, model, teacher)
+    objective = OBJECTIVES[stage.objective.kind]
+    judge = partial(evaluate, model, objective, data.validation, data.collate_validation)
+    pruner = None if stage.pruning is None else Pruner(stage.pruning, model)
+    label = stage.name if len(stage.seeds) == 1 else f"{stage.name} seed {seed}"
+    callbacks: list[TrainerCallback] = [ProgressCallback(label, watcher, pruner)]
+    if pruner is not None:
+        callbacks.insert(0, pruner)
+    if stage.plateau is not None:
+        callbacks.append(PlateauStop(stage.plateau, lambda: judge().loss))
+    trainer = SparseTrainer(
+        objective=objective,
+        learning_rate_factor=_learning_rate_factor(stage, pruner),
+        teacher=teacher,
+        distillation=stage.distillation,
+        model=model,
+        args=_arguments(stage, seed, scratch),
+        train_dataset=data.train,
+        data_collator=data.collate,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return model, _result(stage, seed, trainer.state.global_step, judge(), model, time.monotonic() - began)
+
+
+def _load(stage: Stage, source: str, data: StageData) -> PreTrainedModel:
+    arguments: dict[str, Any] = {}
+    if data.labels:
+        arguments["id2label"] = dict(enumerate(data.labels))
+        arguments["label2id"] = {label: index for index, label in enumerate(data.labels)}
+    auto_class = OBJECTIVES[stage.objective.kind].auto_class
+    model: PreTrainedModel = auto_class.from_pretrained(source, **arguments)
+    return model
+
+
+def _prepare_lock(stage: Stage, model: PreTrainedModel, source: str) -> None:
+    """Keep the lock that came with the model if the stage wants it, else release it."""
+    if stage.lock and not is_locked(model):
+        raise LockError(f"stage {stage.name} locks the pattern of {source}, which has none: prune it first")
+    if not stage.lock:
+        PatternLock.unlock(model)
+
+
+def _check_vocabulary(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+    if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
+        raise RecipeError(
+            f"stage {stage.name}: the teacher has a vocabulary of {teacher.config.vocab_size}, "
+            f"the student of {model.config.vocab_size}; distillation needs the same one"
+        )
+
+
+def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Any:
+    return partial(
+        LEARNING_RATES[stage.learning_rate.schedule],
+        total=stage.steps,
+        warmup=round(stage.learning_rate.warmup_ratio * stage.steps),
+        window=None if pruner is None else pruner.window,
+    )
+
+
+def _arguments(stage: Stage, seed: int, scratch: Path) -> TrainingArguments:
+    processes = PartialState().num_processes
+    if stage.batch_size % processes:
+        raise RecipeError(
+            f"stage {stage.name}: batch_size {stage.batch_size} cannot be split over {processes} processes"
+        )
+    return TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size // processes,
+        learning_rate=stage.learning_rate.peak,
+        weight_decay=stage.weight_decay,
+        seed=seed,
+        save_strategy="no",
+        logging_steps=EVERY,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+def _result(
+    stage: Stage, seed: int, steps: int, evaluation: Evaluation, model: PreTrainedModel, seconds: float
+) -> StageResult:
+    masks = PatternLock.masks(model)
+    modules = linear_modules(model)
+    return StageResult(
+        stage=stage.name,
+        seed=seed,
+        steps=steps,
+        seconds=round(seconds, 2),
+        validation_loss=evaluation.loss,
+        validation_accuracy=evaluation.accuracy,
+        num_predictions=evaluation.num_predictions,
+        sparsity=overall_sparsity(measure_sparsity({name: modules[name].weight for name in masks}))
+        if masks
+        else None,
+        num_locked=sum(int((~mask).sum()) for mask in masks.values()),
+        zeros_changed=PatternLock.revived(model),
+    )
