@@ -42,6 +42,14 @@ def run_verb(main: typer.Typer) -> None:
     except SparseZooError as error:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
         sys.exit(1)
+    except OSError as error:  # the user's disk: full, read-only, not theirs
+        if error.strerror is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        errors.print(
+            f"[bold red]error:[/] {_escaped(error.strerror)}{where}: choose another folder, or make room"
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         errors.print("interrupted: the same command goes on after the last finished step")
         sys.exit(INTERRUPTED)
@@ -52,5 +60,5 @@ def main() -> None:
     run_verb(app)
 
 
-def _escaped(error: Exception) -> str:
-    return str(error).replace("[", "\\[")
+def _escaped(message: object) -> str:
+    return str(message).replace("[", "\\[")

@@ -15,6 +15,13 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
+def quiet_loading() -> None:
+    """Hide transformers' bar for every file that it reads or writes: ours show the stages."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def human_bytes(size: int) -> str:
     """Return ``3.2 MB``; one MB is 10^6 bytes."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

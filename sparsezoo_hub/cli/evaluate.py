@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import console, print_json, quiet_loading
 from sparsezoo_hub.cli.options import Json, ModelReference, Revision, TextFiles, Token
 
 
@@ -26,6 +26,7 @@ def evaluate(
     from sparsezoo_hub.training.model_evaluation import evaluate_masked_lm, evaluate_task
 
     folder = local_folder(model, revision=revision, token=token)
+    quiet_loading()
     if task is None:
         evaluation = evaluate_masked_lm(folder, text or (), max_length)
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import console, print_json, quiet_loading
 from sparsezoo_hub.cli.options import Json, ModelReference, Revision, TextFiles, Token
 
 
@@ -27,7 +27,9 @@ def export(
 
     if folder.exists():
         raise PackageError(f"{folder} exists: choose another folder, or delete it")
-    loaded, tokenizer = load_stored_model(local_folder(model, revision=revision, token=token))
+    stored = local_folder(model, revision=revision, token=token)
+    quiet_loading()
+    loaded, tokenizer = load_stored_model(stored)
     parity = export_onnx(loaded, tokenizer, sample_texts(text), folder)
     if as_json:
         print_json(asdict(parity))

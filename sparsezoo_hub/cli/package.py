@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import console, print_json, quiet_loading
 from sparsezoo_hub.cli.options import Json, TextFiles
 
 
@@ -22,6 +22,7 @@ def package(
     from sparsezoo_hub.packaging.package import PackageContents, write_package
     from sparsezoo_hub.training.recipe_library import load_recipe
 
+    quiet_loading()
     loaded, tokenizer = load_stored_model(model)
     manifest = write_package(
         folder, PackageContents(loaded, tokenizer, load_recipe(recipe), sample_texts(text), Measurements())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import console, print_json, quiet_loading
 from sparsezoo_hub.cli.options import BackboneReference, Json, TextFiles
 
 
@@ -30,6 +30,7 @@ def train(
     from sparsezoo_hub.training.recipe_library import load_recipe
     from sparsezoo_hub.training.run import RecipeRun
 
+    quiet_loading()
     loaded = load_recipe(recipe)
     folder = out or Path("runs") / loaded.name
     with ProgressDisplay() as display:

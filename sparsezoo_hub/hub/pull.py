@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi
 
@@ -36,10 +37,12 @@ def pull_package(
     if folder.exists():
         raise PackageError(f"{folder} exists: choose another folder, or delete it")
     api = HfApi(endpoint=endpoint, token=token, library_name="sparsezoo_hub")
-    partial = folder.with_name(f"{folder.name}.partial")
-    with one_line_refusals(f"pull of {repo_id}", api.endpoint):
-        api.snapshot_download(repo_id, revision=revision, local_dir=partial)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's own notes
-    manifest = require_verified(partial)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+        partial = Path(aside) / folder.name
+        with one_line_refusals(f"pull of {repo_id}", api.endpoint):
+            api.snapshot_download(repo_id, revision=revision, local_dir=partial)
+        shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's own notes
+        manifest = require_verified(partial)
+        partial.rename(folder)
     return manifest

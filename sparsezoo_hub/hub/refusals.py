@@ -8,6 +8,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -29,9 +30,13 @@ def one_line_refusals(doing: str, endpoint: str) -> Iterator[None]:
     try:
         yield
     except LocalTokenNotFoundError:
-        raise HubError(f"{doing}: no token for {endpoint}: log in with `hf auth login`, or set HF_TOKEN") from None
+        raise HubError(
+            f"{doing}: no token for {endpoint}: log in with `hf auth login`, or set HF_TOKEN"
+        ) from None
     except GatedRepoError as error:
-        raise HubError(f"{doing}: the repository is gated: ask for access at {endpoint} ({_said(error)})") from None
+        raise HubError(
+            f"{doing}: the repository is gated: ask for access at {endpoint} ({_said(error)})"
+        ) from None
     except RepositoryNotFoundError as error:
         raise HubError(
             f"{doing}: {endpoint} knows no such repository, or the token may not see it ({_said(error)})"
@@ -48,10 +53,11 @@ def one_line_refusals(doing: str, endpoint: str) -> Iterator[None]:
                 "`hf auth login`, HF_TOKEN or --token"
             ) from None
         raise HubError(f"{doing}: {endpoint} answered {status}: {_said(error)}") from None
-    except (HTTPError, ConnectionError, TimeoutError) as error:
+    except (HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError) as error:
+        cause = type(error.__cause__ or error).__name__  # the client wraps a refused connection
         raise HubError(
-            f"{doing}: {endpoint} does not answer ({type(error).__name__}): "
-            "check that it runs, then start the same command again; nothing was published"
+            f"{doing}: {endpoint} does not answer ({cause}): check that it runs, then start the same "
+            "command again; no half of a package was left behind"
         ) from None
 
 

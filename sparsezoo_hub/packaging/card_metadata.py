@@ -66,7 +66,7 @@ def card_metadata(
         pipeline_tag=task,
         tags=[*TAGS, one_line(model_type)],
         base_model=hub_id(base_model),
-        metrics=sorted({one_line(result.metric) for result in own}) or None,
+        metrics=sorted({_slug(result.metric) for result in own}) or None,
         model_name=one_line(name) if own else None,
         eval_results=[_eval_result(result) for result in own] or None,
     )

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.layout import MANIFEST
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -140,8 +141,9 @@ class Manifest(_Part):
     def _inside(cls, value: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for name in value:
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name or "\0" in name:
-                raise ValueError(f"{name!r} is no path inside the package")
+            odd = name in (".", MANIFEST) or "\\" in name or "\0" in name
+            if odd or path.is_absolute() or ".." in path.parts or str(path) != name:
+                raise ValueError(f"{name!r} is no path of another file inside the package")
         return value
 
 

@@ -27,6 +27,7 @@ _BATCH_SIZES = (1, 2, 5, 3)
 # These number their positions from the padding index on, so that many fewer tokens fit.
 _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
 
+_FATAL = 4
 _BATCH, _LENGTH = "batch", "length"
 _SYMBOL = re.compile(r"\bs\d+\b")
 
@@ -182,7 +183,7 @@ def _name_axes(graph: Any) -> None:
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = _FATAL  # its errors are raised, not logged as well
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base of their own
@@ -194,7 +195,12 @@ def _difference(
     model: PreTrainedModel, session: onnxruntime.InferenceSession, batch: Inputs, names: list[str]
 ) -> float:
     expected = [output for output in model(**batch).to_tuple() if isinstance(output, torch.Tensor)]
-    outputs = session.run(None, {name: batch[name].cpu().numpy() for name in names})
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _FATAL
+    try:
+        outputs = session.run(None, {name: batch[name].cpu().numpy() for name in names}, options)
+    except Exception as error:
+        raise PackageError(f"the ONNX model cannot be run: {' '.join(str(error).split())}") from None
     if len(outputs) != len(expected):
         raise PackageError(
             f"the ONNX model has {len(outputs)} outputs, PyTorch {len(expected)}: export again"

@@ -22,7 +22,7 @@ _REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file: choose another folder",
     errno.EEXIST: "a part of the path is a file: choose another folder",
 }
-_OTHERWISE = "choose another folder, or look at the disk"
+_OTHERWISE = "look whether the disk is full, or choose another folder"
 
 
 @contextlib.contextmanager
@@ -38,10 +38,12 @@ def write_errors(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = _errno(error)
-        if number is None:
+        if number is None and not isinstance(error, OSError):
             raise
-        remedy = _REMEDIES.get(number, _OTHERWISE)
-        raise PackageError(f"{folder} cannot be written: {os.strerror(number)}; {remedy}") from error
+        # numpy reports a short write as an OSError without a number.
+        reason = " ".join(str(error).split()) if number is None else os.strerror(number)
+        remedy = _OTHERWISE if number is None else _REMEDIES.get(number, _OTHERWISE)
+        raise PackageError(f"{folder} cannot be written: {reason}; {remedy}") from error
 
 
 def _errno(error: Exception) -> int | None:

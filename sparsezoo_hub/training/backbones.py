@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
@@ -13,10 +14,25 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sparsezoo_hub.core.recipe import Backbone
+from sparsezoo_hub.core.names import check_choice
+from sparsezoo_hub.core.recipe import Backbone, Recipe
+from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.errors import BackboneError
 from sparsezoo_hub.training.corpora import Document
-from sparsezoo_hub.training.wordpiece import train_wordpiece
+from sparsezoo_hub.training.objectives import OBJECTIVES
+from sparsezoo_hub.training.wordpiece import MIN_VOCAB_SIZE, train_wordpiece
+
+# What transformers raises for files that are missing, broken, or do not fit each other.
+_UNUSABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    HfHubHTTPError,
+    HFValidationError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 def make_backbone(
@@ -31,7 +47,9 @@ def make_backbone(
         override: a folder or Hub id that takes the place of the recipe's own model.
 
     Raises:
-        BackboneError: if a pretrained model cannot be loaded, or is of another architecture.
+        BackboneError: if a pretrained model cannot be loaded, or is of another architecture, or its
+            tokenizer does not fit it; or if no model can be made of the recipe's config.
+        CorpusError: if the text is too small for a tokenizer.
     """
     source = override or backbone.pretrained
     if source is None:
@@ -42,25 +60,54 @@ def make_backbone(
     tokenizer.save_pretrained(folder)
 
 
+def check_targets(recipe: Recipe, folder: Path) -> None:
+    """Refuse a recipe whose targets the backbone does not have, before anything is trained.
+
+    Args:
+        recipe: all of its stages are looked at.
+        folder: the backbone's.
+
+    Raises:
+        TargetError: if a target or ignore pattern matches no weight.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    for stage in recipe.stages:
+        if stage.pruning is not None:
+            with torch.device("meta"):  # names and shapes are enough
+                model = OBJECTIVES[stage.objective.kind].auto_class.from_config(config)
+            match_targets(model, stage.pruning.targets, stage.pruning.ignore)
+
+
 def _from_nothing(
     backbone: Backbone, documents: Sequence[Document]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     assert backbone.vocab_size is not None  # noqa: S101 - the recipe's own check, for the type checker
+    if backbone.vocab_size < MIN_VOCAB_SIZE:
+        raise BackboneError(f"vocab_size must be at least {MIN_VOCAB_SIZE}, got {backbone.vocab_size}")
     tokenizer = train_wordpiece(documents, backbone.vocab_size)
     try:
+        _check_keys(backbone)
         config = AutoConfig.for_model(
             backbone.model_type,
             **{**backbone.config, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id},
         )
         torch.manual_seed(0)
         model = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]
-    except (ValueError, KeyError) as error:
+    except _UNUSABLE as error:
         raise BackboneError(
             f"no masked language model of type {backbone.model_type!r} "
-            f"can be made of {backbone.config}: {error}"
+            f"can be made of {backbone.config}: {_one_line(error)}"
         ) from error
     tokenizer.model_max_length = config.max_position_embeddings
     return model, tokenizer
+
+
+def _check_keys(backbone: Backbone) -> None:
+    # transformers keeps a key that it does not know without a word: a misspelt size would be the default.
+    config = AutoConfig.for_model(backbone.model_type)
+    known = {*config.to_dict(), *config.attribute_map}
+    for key in backbone.config:
+        check_choice(key, known, f"key of a {backbone.model_type} config")
 
 
 def _pretrained(
@@ -68,10 +115,8 @@ def _pretrained(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         config = AutoConfig.from_pretrained(source, revision=revision)
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise BackboneError(
-            f"backbone {source!r} cannot be loaded: {' '.join(str(error).split())}"
-        ) from error
+    except _UNUSABLE as error:
+        raise BackboneError(f"backbone {source!r} cannot be loaded: {_one_line(error)}") from error
     if config.model_type != model_type:
         raise BackboneError(
             f"backbone {source!r} is a {config.model_type}, the recipe is for a {model_type}: "
@@ -80,14 +125,22 @@ def _pretrained(
     try:
         model = AutoModelForMaskedLM.from_pretrained(source, revision=revision, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"backbone {source!r} cannot be loaded: {' '.join(str(error).split())}"
-        ) from error
+    except _UNUSABLE as error:
+        raise BackboneError(f"backbone {source!r} cannot be loaded: {_one_line(error)}") from error
     if not tokenizer.is_fast or None in (
         tokenizer.cls_token_id,
         tokenizer.sep_token_id,
         tokenizer.mask_token_id,
     ):
         raise BackboneError(f"backbone {source!r} needs a fast tokenizer with [CLS], [SEP] and [MASK] tokens")
+    # Without its files, transformers makes up a tokenizer that knows its special tokens and nothing else.
+    if not len(tokenizer.all_special_ids) < len(tokenizer) <= config.vocab_size:
+        raise BackboneError(
+            f"backbone {source!r} has a vocabulary of {config.vocab_size}, its tokenizer one of "
+            f"{len(tokenizer)}: add the tokenizer's files that belong to the model"
+        )
     return model, tokenizer
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

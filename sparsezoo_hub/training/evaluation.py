@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 from torch.utils.data import DataLoader
 
+from sparsezoo_hub.errors import CorpusError
 from sparsezoo_hub.training.objectives import Objective
 
 
@@ -37,15 +38,28 @@ def evaluate(
         examples: the validation set.
         collate: from a list of examples to a batch; must not draw random numbers.
         batch_size: examples at once; the result does not depend on it.
+
+    Raises:
+        CorpusError: if no position counts.
     """
+    device = next(model.parameters()).device
+    loader: DataLoader[Any] = DataLoader(
+        examples,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        collate_fn=collate,
+        generator=torch.Generator(),  # a loader draws a seed, which must not come out of training's numbers
+    )
+    loss = correct = count = 0.0
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    loss = correct = count = 0.0
-    for batch in DataLoader(examples, batch_size=batch_size, collate_fn=collate):  # type: ignore[arg-type]
-        logits, labels = objective.predict(model, {name: batch[name].to(device) for name in batch})
-        loss += float(F.cross_entropy(logits.float(), labels, reduction="sum"))
-        correct += int((logits.argmax(dim=-1) == labels).sum())
-        count += len(labels)
-    model.train(was_training)
+    try:
+        for batch in loader:
+            logits, labels = objective.predict(model, {name: batch[name].to(device) for name in batch})
+            loss += float(F.cross_entropy(logits.float(), labels, reduction="sum"))
+            correct += int((logits.argmax(dim=-1) == labels).sum())
+            count += len(labels)
+    finally:
+        model.train(was_training)
+    if not count:
+        raise CorpusError(f"{len(examples)} validation examples have nothing to predict: add validation text")
     return Evaluation(loss / count, correct / count, int(count))

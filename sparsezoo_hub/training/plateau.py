@@ -14,11 +14,14 @@ class PlateauStop(TrainerCallback):
     Args:
         plateau: how often to evaluate, and what counts as improvement.
         validation_loss: returns the loss of the model as it is now.
+        start: the step after which evaluations count. A loss stands still, or rises, while weights are
+            pruned, and a stage that ended there would miss its sparsity.
     """
 
-    def __init__(self, plateau: Plateau, validation_loss: Callable[[], float]) -> None:
+    def __init__(self, plateau: Plateau, validation_loss: Callable[[], float], start: int = 0) -> None:
         self.plateau = plateau
         self.validation_loss = validation_loss
+        self.start = start
         self.best = float("inf")
         self.stale = 0
 
@@ -27,9 +30,10 @@ class PlateauStop(TrainerCallback):
     ) -> None:
         """Evaluate when it is due."""
         del args, kwargs
-        if state.global_step % self.plateau.every:
+        if state.global_step <= self.start or state.global_step % self.plateau.every:
             return
         loss = self.validation_loss()
-        self.stale = self.stale + 1 if loss > self.best - self.plateau.min_improvement else 0
+        improved = loss <= self.best - self.plateau.min_improvement  # a loss of nan has not
+        self.stale = 0 if improved else self.stale + 1
         self.best = min(self.best, loss)
         control.should_training_stop |= self.stale >= self.plateau.patience

@@ -11,11 +11,11 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.core.recipe_text import recipe_text, scaled
 from sparsezoo_hub.errors import RecipeError
-from sparsezoo_hub.training.backbones import make_backbone
+from sparsezoo_hub.training.backbones import check_targets, make_backbone
 from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.stage_data import StageData, load_stage_data
+from sparsezoo_hub.training.stage_data import StageData, check_data, load_stage_data
 from sparsezoo_hub.training.stage_training import StageResult, train_stage
 
 VALIDATION_FRACTION = 0.05
@@ -38,7 +38,8 @@ class RecipeRun:
         watcher: is told about progress.
 
     Raises:
-        RecipeError: if the folder holds a run of another recipe or of other options.
+        RecipeError: if the folder holds a run of another recipe or of other options, or cannot be
+            written, or a stage's data does not fit its objective.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class RecipeRun:
         self.max_steps = max_steps
         self.watcher = watcher
         self._data: dict[tuple[str, int, str], StageData] = {}
+        check_data(self.recipe)
         self._claim()
 
     @cached_property
@@ -72,12 +74,18 @@ class RecipeRun:
         return AutoTokenizer.from_pretrained(self.out / "backbone")
 
     def make_backbone(self) -> None:
-        """Write the backbone's folder unless it is there."""
+        """Write the backbone's folder unless it is there.
+
+        Raises:
+            BackboneError: if it cannot be made, or is of another architecture.
+            TargetError: if a stage of the recipe prunes what the backbone does not have.
+        """
         train, _ = self.documents
+        folder = self.out / "backbone"
         self._write_once(
-            self.out / "backbone",
-            lambda folder: make_backbone(self.recipe.backbone, train, folder, self.override),
+            folder, lambda aside: make_backbone(self.recipe.backbone, train, aside, self.override)
         )
+        check_targets(self.recipe, folder)
 
     def run_stage(self, name: str, models: dict[str, str] | None = None) -> list[StageResult]:
         """Return the results of a stage, one per seed; what is missing is trained.
@@ -131,15 +139,22 @@ class RecipeRun:
         text = "".join(f"# text: {path.resolve()}\n" for path in self.text)
         mark = f"# backbone: {self.override}\n{text}{recipe_text(self.recipe)}"
         path = self.out / "run.yaml"
-        if path.exists():
-            if path.read_text() != mark:
+        if PartialState().is_main_process and not path.exists():
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+                partial = path.with_name(f"{path.name}.partial")
+                partial.write_text(mark)
+                partial.replace(path)
+            except OSError as error:
                 raise RecipeError(
-                    f"{self.out} holds a run of another recipe, text, backbone or length: "
-                    "choose another --out, or delete that folder"
-                )
-        elif PartialState().is_main_process:
-            self.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(mark)
+                    f"{self.out} cannot be written: {error.strerror}; choose another --out"
+                ) from error
+        PartialState().wait_for_everyone()  # the others compare what the main process has written
+        if path.read_text() != mark:
+            raise RecipeError(
+                f"{self.out} holds a run of another recipe, text, backbone or length: "
+                "choose another --out, or delete that folder"
+            )
 
     def _write_once(self, folder: Path, write: Callable[[Path], None]) -> None:
         """Write a folder aside and move it into place; only the main process writes."""

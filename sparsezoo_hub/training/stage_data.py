@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from sparsezoo_hub.core.recipe import MaskedLM, Stage
+from sparsezoo_hub.core.names import check_choice
+from sparsezoo_hub.core.recipe import MaskedLM, Recipe, Stage
+from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.labelled_text import LabelledText
 from sparsezoo_hub.training.tasks import find_task
 from sparsezoo_hub.training.token_blocks import TokenBlocks, mask_once, masking_collator
 
+TEXT = "text"
 # Enough for a standard error of the loss below 0.03 nats, and few enough to be evaluated in seconds.
 MAX_VALIDATION_ROWS = 512
 
@@ -26,6 +29,22 @@ class StageData:
     validation: Sequence[Any]
     collate_validation: Callable[[Any], Any]
     labels: tuple[str, ...] = ()
+
+
+def check_data(recipe: Recipe) -> None:
+    """Refuse a recipe whose last stage would only find after all others that it has no data.
+
+    Raises:
+        RecipeError: if a masked LM stage has other data than ``text``, or another stage no known task.
+    """
+    for index, stage in enumerate(recipe.stages):
+        try:
+            if isinstance(stage.objective, MaskedLM):
+                check_choice(stage.data, [TEXT], "data of masked LM")
+            else:
+                find_task(stage.data)
+        except ValueError as error:
+            raise RecipeError(f"recipe {recipe.name}, $.stages[{index}].data: {error}") from None
 
 
 def load_stage_data(

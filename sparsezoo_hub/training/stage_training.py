@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast
 from pydantic import BaseModel, ConfigDict
 from transformers import (
     PreTrainedModel,
@@ -72,16 +74,17 @@ def train_stage(
 
     Raises:
         LockError: if the pattern is to be locked and the model has none.
-        RecipeError: if the batch size cannot be split over the processes, or student and teacher have
-            different vocabularies.
+        RecipeError: if the batch size cannot be split over the processes, the model's positions do not
+            reach, the teacher was trained for something else, or has another vocabulary.
         TargetError: if a pruning target matches no weight.
     """
     began = time.monotonic()
     set_seed(seed)
     model = _load(stage, source, data)
     _prepare_lock(stage, model, source)
-    teacher = None if teacher_source is None else _load(stage, teacher_source, data)
+    teacher = None if teacher_source is None else _load(stage, teacher_source, data, trained=True)
     _check_vocabulary(stage, model, teacher)
+    _check_length(stage, model, tokenizer)
     objective = OBJECTIVES[stage.objective.kind]
     judge = partial(evaluate, model, objective, data.validation, data.collate_validation)
     pruner = None if stage.pruning is None else Pruner(stage.pruning, model)
@@ -90,7 +93,8 @@ def train_stage(
     if pruner is not None:
         callbacks.insert(0, pruner)
     if stage.plateau is not None:
-        callbacks.append(PlateauStop(stage.plateau, lambda: judge().loss))
+        start = 0 if stage.pruning is None else stage.pruning.end
+        callbacks.append(PlateauStop(stage.plateau, lambda: _shared(judge().loss), start))
     trainer = SparseTrainer(
         objective=objective,
         learning_rate_factor=_learning_rate_factor(stage, pruner),
@@ -107,13 +111,27 @@ def train_stage(
     return model, _result(stage, seed, trainer.state.global_step, judge(), model, time.monotonic() - began)
 
 
-def _load(stage: Stage, source: str, data: StageData) -> PreTrainedModel:
+def _shared(loss: float) -> float:
+    """Return the main process's loss: all must stop at the same step, and the last digits may differ."""
+    return float(broadcast(torch.tensor(loss, device=PartialState().device)))
+
+
+def _load(stage: Stage, source: str, data: StageData, trained: bool = False) -> PreTrainedModel:
+    """Return the model; with ``trained``, one whose head is not made up here."""
     arguments: dict[str, Any] = {}
     if data.labels:
         arguments["id2label"] = dict(enumerate(data.labels))
         arguments["label2id"] = {label: index for index, label in enumerate(data.labels)}
     auto_class = OBJECTIVES[stage.objective.kind].auto_class
-    model: PreTrainedModel = auto_class.from_pretrained(source, **arguments)
+    model: PreTrainedModel
+    model, loading = auto_class.from_pretrained(
+        source, dtype=torch.float32, output_loading_info=True, **arguments
+    )
+    if trained and loading["missing_keys"]:
+        raise RecipeError(
+            f"stage {stage.name}: the teacher {source} has no {min(loading['missing_keys'])}: it was not "
+            f"trained for {stage.objective.kind}; name a stage of that objective as the teacher"
+        )
     return model
 
 
@@ -130,6 +148,16 @@ def _check_vocabulary(stage: Stage, model: PreTrainedModel, teacher: PreTrainedM
         raise RecipeError(
             f"stage {stage.name}: the teacher has a vocabulary of {teacher.config.vocab_size}, "
             f"the student of {model.config.vocab_size}; distillation needs the same one"
+        )
+
+
+def _check_length(stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    positions = getattr(model.config, "max_position_embeddings", stage.max_length)
+    longest = min(positions, tokenizer.model_max_length)
+    if stage.max_length > longest:
+        raise RecipeError(
+            f"stage {stage.name}: max_length {stage.max_length} is more than the {longest} tokens that the "
+            "model takes; lower it, or choose a backbone with more positions"
         )
 
 

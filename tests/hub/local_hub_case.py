@@ -1,5 +1,8 @@
+import json
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi
@@ -24,3 +27,30 @@ class LocalHub:
 
     def git_dir(self, repo_id: str) -> Path:
         return self.root / "models" / f"{repo_id}.git"
+
+
+def send(hub: LocalHub, method: str, path: str, **request: Any) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {hub.token}", **request.pop("headers", {})}
+    return hub.client.request(method, path, headers=headers, **request)
+
+
+def commit(hub: LocalHub, repo_id: str, *lines: dict[str, Any], branch: str = "main") -> httpx2.Response:
+    header = {"key": "header", "value": {"summary": "by hand"}}
+    body = "\n".join(json.dumps(line) for line in [header, *lines])
+    return send(hub, "POST", f"/api/models/{repo_id}/commit/{branch}", content=body)
+
+
+def file_line(path: str, content: bytes) -> dict[str, Any]:
+    value = {"content": b64encode(content).decode(), "path": path, "encoding": "base64"}
+    return {"key": "file", "value": value}
+
+
+def upload_address(hub: LocalHub, repo_id: str, sha256: str, size: int) -> str:
+    body = {"operation": "upload", "objects": [{"oid": sha256, "size": size}]}
+    answer = send(hub, "POST", f"/{repo_id}.git/info/lfs/objects/batch", json=body)
+    return str(answer.json()["objects"][0]["actions"]["upload"]["href"])
+
+
+def everything_in(folder: Path) -> dict[str, int]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}

@@ -119,3 +119,26 @@ def test_a_kill_in_the_middle_of_commits_leaves_the_old_or_the_new_revision(tmp_
         promised = history + acknowledged
         git(root / "models" / "org" / "m.git", "fsck", "--strict", "--connectivity-only")
     assert checked > 0
+
+
+def test_what_a_kill_leaves_locked_is_free_again_after_a_restart(tmp_path: Path) -> None:
+    root = tmp_path / "hub"
+    folder = root / "models" / "org" / "m.git"
+    with running_hub(root) as hub:
+        HfApi(endpoint=hub.url, token=hub.token).create_repo("org/m")
+    # git hash-object of "hello\n", which is about to be written
+    locks = [
+        "refs/heads/main.lock",
+        "packed-refs.lock",
+        "objects/ce/013625030ba8dba906f756967f9e9ca394464a.lock",
+    ]
+    for lock in locks:
+        (folder / lock).parent.mkdir(exist_ok=True)
+        (folder / lock).write_bytes(b"half")
+    (root / "arriving" / "half").write_bytes(b"half")
+    (root / "aside" / "half").mkdir()
+    with running_hub(root) as hub:
+        api = HfApi(endpoint=hub.url, token=hub.token)
+        api.upload_file(repo_id="org/m", path_or_fileobj=b"hello\n", path_in_repo="hello.txt")
+        assert api.list_repo_files("org/m") == [".gitattributes", "hello.txt"]
+    assert [*folder.rglob("*.lock"), *(root / "arriving").iterdir(), *(root / "aside").iterdir()] == []

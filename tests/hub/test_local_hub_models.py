@@ -23,6 +23,7 @@ base_model: google-bert/bert-base-uncased
 base_model_relation: quantized
 tags: [sparse, {tag}]
 released: 2026-01-02
+odd: ["\\uD800", .nan, !!binary aGk=, {1: 2}]
 ---
 # Model
 """

@@ -32,7 +32,7 @@ def read(large_files: LargeFiles, blocks: Iterable[bytes]) -> CommitRequest:
 
 LINES = st.lists(
     st.one_of(
-        st.tuples(st.just("file"), st.text('ab/ü"\\ {', min_size=1, max_size=6), st.binary(max_size=300)),
+        st.tuples(st.just("file"), st.text('ab/ü"\\{', min_size=1, max_size=6), st.binary(max_size=300)),
         st.tuples(st.just("deletedFile"), st.text('abü"{', min_size=1, max_size=6), st.just(b"")),
     ),
     max_size=5,

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification
 
 import sparsezoo_hub
+from sparsezoo_hub.cli.console import quiet_loading
 from sparsezoo_hub.cli.progress_display import ProgressDisplay
 from sparsezoo_hub.cli.quickstart.options import REPO_ID, Options, open_run
 from sparsezoo_hub.core.masks import mask_digest, sparsity_of
@@ -74,6 +75,7 @@ def _summary(results: list[StageResult]) -> dict[str, Any]:
 STEPS: Mapping[str, Callable[[Options], dict[str, Any]]] = {"load": load_locked, "transfer": transfer}
 
 if __name__ == "__main__":
+    quiet_loading()
     step, out = sys.argv[1], Path(sys.argv[2])
     try:
         content = STEPS[step](Options.read(out))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sparsezoo_hub.cli.console import console
+from sparsezoo_hub.cli.console import console, quiet_loading
 from sparsezoo_hub.cli.progress_display import ProgressDisplay
 from sparsezoo_hub.cli.quickstart.options import REPO_ID, Options, open_run
 from sparsezoo_hub.cli.quickstart.step_record import StepRecord, finished_step
@@ -39,6 +39,7 @@ def run_steps(options: Options) -> list[StepRecord]:
     Raises:
         SparseZooError: if a step fails; the next start begins with it.
     """
+    quiet_loading()
     with ExitStack() as stack:
         display = stack.enter_context(ProgressDisplay())
         quickstart = Quickstart(options, open_run(options, display), stack)

@@ -68,7 +68,7 @@ def read_metadata(card: str) -> dict[str, Any] | None:
             or (isinstance(value, list) and texts_wanted and not all(isinstance(item, str) for item in value))
         ):
             raise CardError(f"{key!r} must be {meaning}, got {value!r}")
-    return {str(key): _plain(value, 0) for key, value in data.items()}
+    return {_text(key): _plain(value, 0) for key, value in data.items()}
 
 
 def check_card(content: bytes) -> dict[str, Any] | None:
@@ -110,11 +110,18 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise CardError(f"the metadata must not be nested more than {MAX_DEPTH} deep")
     if isinstance(value, dict):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, set, tuple)):
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, (datetime.date, datetime.datetime)):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    # YAML can spell half of a surrogate pair, which no answer could carry.
+    return str(value).encode("utf-8", "replace").decode()

@@ -12,7 +12,7 @@ from typing import Any
 from sparsezoo_hub.hub.local_hub.inline_content import InlineContent
 from sparsezoo_hub.hub.local_hub.large_files import LargeFiles
 from sparsezoo_hub.hub.local_hub.lfs_pointer import is_sha256
-from sparsezoo_hub.hub.local_hub.names import check_file_path
+from sparsezoo_hub.hub.local_hub.names import check_file_path, is_unicode
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 
 MAX_LINE = 16 << 20  # of a line without a streamed content
@@ -195,10 +195,8 @@ class CommitStream:
         if not isinstance(summary, str) or not summary.strip():
             raise _malformed(f"the header's summary must be a text that is not empty, got {summary!r}")
         message = f"{summary}\n\n{description}" if isinstance(description, str) and description else summary
-        try:
-            message.encode()
-        except UnicodeEncodeError:
-            raise _malformed("the header's summary and description must be valid Unicode") from None
+        if not is_unicode(message):
+            raise _malformed("the header's summary and description must be valid Unicode")
         self._request.message = message
         self._request.parent = parent if isinstance(parent, str) and parent else None
         self._has_header = True

@@ -89,6 +89,15 @@ def is_commit_id(text: str) -> bool:
     return _COMMIT_ID.fullmatch(text) is not None
 
 
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8; JSON can spell texts that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def branch_ref(name: str) -> Ref:
     """Return the git reference of branch `name`."""
     return Ref(b"refs/heads/" + name.encode())
@@ -100,11 +109,9 @@ def tag_ref(name: str) -> Ref:
 
 
 def _path_problem(path: str) -> str | None:
-    try:
-        encoded = path.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(path):
         return "it is not valid Unicode"
-    if len(encoded) > MAX_PATH_BYTES:
+    if len(path.encode()) > MAX_PATH_BYTES:
         return f"it is longer than {MAX_PATH_BYTES} bytes"
     if "\\" in path:
         return "it holds a backslash; separate folders by '/'"

@@ -131,11 +131,10 @@ def remove_stale_locks(git_folder: Path) -> None:
 
     Only for the one process that writes this repository, before it writes.
     """
-    for part in ("refs", "objects"):
-        for folder, _, files in os.walk(git_folder / part):
-            for file in files:
-                if file.endswith(".lock"):
-                    Path(folder, file).unlink()
+    for folder, _, files in os.walk(git_folder):
+        for file in files:
+            if file.endswith(".lock"):
+                Path(folder, file).unlink()
 
 
 def write_commit(repo: Repo, ref: Ref, tree: ObjectID, parents: list[ObjectID], message: str) -> Commit:

@@ -33,7 +33,8 @@ async def batch(request: Request) -> JSONResponse:
     hub, repo_id = require_write(request), repo_id_of(request)
     body = await read_json(request)
     objects = body.get("objects")
-    if body.get("operation") != "upload" or "basic" not in body.get("transfers", ["basic"]):
+    transfers = body.get("transfers") or ["basic"]
+    if body.get("operation") != "upload" or not isinstance(transfers, list) or "basic" not in transfers:
         raise RefusalError(400, "this Hub's LFS answers uploads by 'basic' transfer; download with resolve/")
     if not isinstance(objects, list) or len(objects) > MOST_OBJECTS:
         raise RefusalError(400, f"objects must be a list of at most {MOST_OBJECTS}, got {objects!r:.80}")
@@ -61,7 +62,8 @@ async def upload(request: Request) -> JSONResponse:
         parameters.get("until", ""),
     )
     signature = _sign(hub.upload_key, sha256, size, until)
-    if not hmac.compare_digest(signature, parameters.get("signature", "")) or int(until) < time.time():
+    given = parameters.get("signature", "").encode()
+    if not hmac.compare_digest(signature.encode(), given) or int(until) < time.time():
         await drain(request)
         raise RefusalError(403, "this upload address is not valid, or not any more: start the upload again")
     expected = LfsPointer(sha256, int(size))

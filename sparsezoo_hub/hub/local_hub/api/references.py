@@ -13,6 +13,7 @@ from sparsezoo_hub.hub.local_hub.api.request_parts import (
     require_write,
     segment_of,
 )
+from sparsezoo_hub.hub.local_hub.names import is_unicode
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH
 
@@ -53,6 +54,8 @@ async def create_tag(request: Request) -> JSONResponse:
     name, message = body.get("tag"), body.get("message")
     if not isinstance(name, str) or not (message is None or isinstance(message, str)):
         raise RefusalError(400, f"tag and message must be texts, got {name!r} and {message!r}")
+    if message is not None and not is_unicode(message):
+        raise RefusalError(400, f"the message of tag {name!r} is not valid Unicode")
 
     def create() -> None:
         with hub.repositories.locked(repo_id) as repo:
