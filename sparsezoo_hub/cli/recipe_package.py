@@ -22,13 +22,14 @@ _RECORDED = ("sparsezoo-hub", "torch", "transformers", "tokenizers", "huggingfac
 Results = Mapping[str, list[StageResult]]
 
 
-def package_run(run: RecipeRun, results: Results, folder: Path) -> Manifest:
+def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | None = None) -> Manifest:
     """Write the package of the stage that the recipe names.
 
     Args:
         run: its stages up to the packaged one are finished.
         results: of the stages that are finished, by stage name.
         folder: where the package goes; an earlier one there is replaced once the new one is complete.
+        repo_id: where it will be published, for the card; None if that is not known.
 
     Raises:
         PackageError: if it cannot be written; an earlier package is then untouched.
@@ -46,6 +47,7 @@ def package_run(run: RecipeRun, results: Results, folder: Path) -> Manifest:
             texts=[each.text for each in validation[:NUM_ONNX_TEXTS]],
             measurements=_measurements(run, results),
             base_model=None if backbone is None or Path(backbone).exists() else backbone,
+            repo_id=repo_id,
         ),
     )
 
@@ -58,7 +60,7 @@ def resolved_recipe(run: RecipeRun) -> Recipe:
         update={
             "provenance": Provenance(
                 backbone=run.override or run.recipe.backbone.pretrained or "random weights",
-                text=(*names, f"sha256:{text_digest([*train, *validation])}"),
+                text=(*names, text_digest([*train, *validation])),
                 max_steps=run.max_steps,
                 versions={"python": platform.python_version(), **{name: version(name) for name in _RECORDED}},
             )

@@ -192,7 +192,7 @@ class Provenance(_Part):
 
     backbone: str
     text: tuple[str, ...]
-    max_steps: int | None
+    max_steps: int | None = None
     versions: dict[str, str]
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.core.sparsity_report import measure_sparsity
 from sparsezoo_hub.packaging import layout
+from sparsezoo_hub.packaging.lineage import read_recipe
 from sparsezoo_hub.packaging.manifest import read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.weights_file import measure_components, read_tensors, tensor_names
@@ -78,7 +78,7 @@ def inspect_package(folder: Path) -> PackageInspection:
     masks = read_masks(folder / layout.MASKS)
     weights = folder / layout.WEIGHTS
     components = measure_components(weights, masks)
-    recipe = parse_recipe((folder / layout.RECIPE).read_text(encoding="utf-8"), str(folder / layout.RECIPE))
+    recipe = read_recipe(folder)
     tensors = _tensors(weights)
     pruned = tensor_names(masks, tensors, str(weights))
     prefixes = {name.removesuffix(component) for component, name in pruned.items()}

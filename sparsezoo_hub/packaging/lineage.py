@@ -1,8 +1,28 @@
-"""Lineage: which stages of a recipe made the packaged model."""
+"""Lineage: the recipe of a package, and which of its stages made the packaged model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sparsezoo_hub.core.recipe import Pruning, Recipe, Stage
+from sparsezoo_hub.core.recipe_text import parse_recipe
+from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.layout import RECIPE
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of the package in ``folder``.
+
+    Raises:
+        PackageError: if the file cannot be read as text.
+        RecipeError: if the recipe has problems.
+    """
+    path = folder / RECIPE
+    try:
+        return parse_recipe(path.read_bytes().decode(), str(path))
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}; fetch or package it again") from None
+    except UnicodeDecodeError as error:
+        raise PackageError(f"{path} is not UTF-8 text: {error}; fetch or package it again") from None
 
 
 def ancestors(recipe: Recipe) -> list[Stage]:

@@ -14,13 +14,12 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from sparsezoo_hub.core.masks import mask_digest, num_zeros
 from sparsezoo_hub.core.pattern_lock import lock_block
 from sparsezoo_hub.core.recipe import Pruning, Recipe
-from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
 from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.card_metadata import check_card
-from sparsezoo_hub.packaging.lineage import ancestors, last_pruning
+from sparsezoo_hub.packaging.lineage import ancestors, last_pruning, read_recipe
 from sparsezoo_hub.packaging.manifest import ComponentEntry, Manifest, hash_file, read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.onnx_export import check_onnx
@@ -111,7 +110,7 @@ def _content_checks(folder: Path, onnx: bool) -> Iterator[Check]:
     def read() -> str:
         masks.update(read_masks(folder / layout.MASKS))
         components = measure_components(folder / layout.WEIGHTS, masks)
-        opened.append(_Opened(folder, manifest, masks, components, _recipe(folder), _config(folder)))
+        opened.append(_Opened(folder, manifest, masks, components, read_recipe(folder), _config(folder)))
         return f"{len(masks)} pruned weights, exactly 0.0 under their masks"
 
     yield _check("zeros", read)
@@ -158,14 +157,6 @@ def _hashes_detail(folder: Path, manifest: Manifest) -> str:
     if changed:
         raise PackageError(f"changed after packaging: {', '.join(changed)}; fetch or package it again")
     return f"SHA-256 and size of {len(manifest.files)} files"
-
-
-def _recipe(folder: Path) -> Recipe:
-    path = folder / layout.RECIPE
-    try:
-        return parse_recipe(path.read_bytes().decode(), str(path))
-    except UnicodeDecodeError as error:
-        raise PackageError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def _config(folder: Path) -> dict[str, Any]:

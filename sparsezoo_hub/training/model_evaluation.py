@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoTokenizer, DataCollatorWithPadding, PreTrainedModel
 
 from sparsezoo_hub.core.recipe import MaskedLM
 from sparsezoo_hub.errors import BackboneError
@@ -26,10 +26,18 @@ def evaluate_masked_lm(folder: Path, text: Sequence[Path], max_length: int) -> E
         max_length: tokens per row.
 
     Raises:
+        BackboneError: if the model has no language model's head, or takes fewer tokens.
         CorpusError: if the text cannot be used.
     """
     objective = OBJECTIVES["masked_lm"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, loading = objective.auto_class.from_pretrained(folder, output_loading_info=True)
+    if loading["missing_keys"]:  # transformers would fill them with random numbers
+        raise BackboneError(
+            f"{folder} has no masked language model's head ({min(loading['missing_keys'])} is missing): "
+            "evaluate it on a task instead"
+        )
+    _check_length(folder, model, max_length)
     documents = (
         read_text_files(text)
         if text
@@ -37,7 +45,6 @@ def evaluate_masked_lm(folder: Path, text: Sequence[Path], max_length: int) -> E
     )
     probability = MaskedLM(kind="masked_lm").masking_probability
     rows = masked_validation(documents, tokenizer, probability, max_length)
-    model = objective.auto_class.from_pretrained(folder)
     return evaluate(model, objective, rows, DataCollatorWithPadding(tokenizer))
 
 
@@ -50,7 +57,7 @@ def evaluate_task(folder: Path, name: str, max_length: int) -> Evaluation:
         max_length: tokens per text; longer ones are cut.
 
     Raises:
-        BackboneError: if the model was not trained for the task's labels.
+        BackboneError: if the model was not trained for the task's labels, or takes fewer tokens.
         ValueError: if there is no such task.
     """
     task = find_task(name)
@@ -61,6 +68,13 @@ def evaluate_task(folder: Path, name: str, max_length: int) -> Evaluation:
         raise BackboneError(
             f"{folder} predicts {list(labels)}, task {name} has {list(task.labels)}: fine-tune it first"
         )
+    _check_length(folder, model, max_length)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     examples = tokenized_examples(task.load().validation, labels, tokenizer, max_length)
     return evaluate(model, objective, examples, DataCollatorWithPadding(tokenizer))
+
+
+def _check_length(folder: Path, model: PreTrainedModel, max_length: int) -> None:
+    longest = getattr(model.config, "max_position_embeddings", max_length)
+    if max_length > longest:
+        raise BackboneError(f"{folder} takes {longest} tokens, max_length is {max_length}: lower it")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from accelerate import PartialState
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.recipe import Recipe, Stage
@@ -13,6 +12,7 @@ from sparsezoo_hub.core.recipe_text import recipe_text, scaled
 from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.backbones import check_targets, make_backbone
 from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
+from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.stage_data import StageData, check_data, load_stage_data
@@ -139,7 +139,7 @@ class RecipeRun:
         text = "".join(f"# text: {path.resolve()}\n" for path in self.text)
         mark = f"# backbone: {self.override}\n{text}{recipe_text(self.recipe)}"
         path = self.out / "run.yaml"
-        if PartialState().is_main_process and not path.exists():
+        if process_state().is_main_process and not path.exists():
             try:
                 self.out.mkdir(parents=True, exist_ok=True)
                 partial = path.with_name(f"{path.name}.partial")
@@ -149,7 +149,7 @@ class RecipeRun:
                 raise RecipeError(
                     f"{self.out} cannot be written: {error.strerror}; choose another --out"
                 ) from error
-        PartialState().wait_for_everyone()  # the others compare what the main process has written
+        process_state().wait_for_everyone()  # the others compare what the main process has written
         if path.read_text() != mark:
             raise RecipeError(
                 f"{self.out} holds a run of another recipe, text, backbone or length: "
@@ -158,10 +158,10 @@ class RecipeRun:
 
     def _write_once(self, folder: Path, write: Callable[[Path], None]) -> None:
         """Write a folder aside and move it into place; only the main process writes."""
-        if PartialState().is_main_process and not folder.exists():
+        if process_state().is_main_process and not folder.exists():
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             write(partial)
             partial.rename(folder)
-        PartialState().wait_for_everyone()
+        process_state().wait_for_everyone()

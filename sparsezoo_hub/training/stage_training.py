@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast
 from pydantic import BaseModel, ConfigDict
 from transformers import (
@@ -27,6 +26,7 @@ from sparsezoo_hub.errors import LockError, RecipeError
 from sparsezoo_hub.training.evaluation import Evaluation, evaluate
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.plateau import PlateauStop
+from sparsezoo_hub.training.processes import on_cpu, process_state
 from sparsezoo_hub.training.progress import EVERY, ProgressCallback, Watcher
 from sparsezoo_hub.training.pruner import Pruner
 from sparsezoo_hub.training.stage_data import StageData
@@ -113,7 +113,7 @@ def train_stage(
 
 def _shared(loss: float) -> float:
     """Return the main process's loss: all must stop at the same step, and the last digits may differ."""
-    return float(broadcast(torch.tensor(loss, device=PartialState().device)))
+    return float(broadcast(torch.tensor(loss, device=process_state().device)))
 
 
 def _load(stage: Stage, source: str, data: StageData, trained: bool = False) -> PreTrainedModel:
@@ -171,13 +171,14 @@ def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Any:
 
 
 def _arguments(stage: Stage, seed: int, scratch: Path) -> TrainingArguments:
-    processes = PartialState().num_processes
+    processes = process_state().num_processes
     if stage.batch_size % processes:
         raise RecipeError(
             f"stage {stage.name}: batch_size {stage.batch_size} cannot be split over {processes} processes"
         )
     return TrainingArguments(
         output_dir=str(scratch),
+        use_cpu=on_cpu(),
         max_steps=stage.steps,
         per_device_train_batch_size=stage.batch_size // processes,
         learning_rate=stage.learning_rate.peak,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsezoo_hub.core.recipe import Recipe
+from sparsezoo_hub.core.recipe import Provenance, Recipe
 from sparsezoo_hub.core.recipe_text import parse_recipe, recipe_text, scaled
 from sparsezoo_hub.errors import RecipeError
 
@@ -45,6 +45,12 @@ def problems_of(text: str) -> list[str]:
 
 def test_a_valid_recipe_reads_back_equal() -> None:
     recipe = parse_recipe(VALID, "r.yaml")
+    assert parse_recipe(recipe_text(recipe), "again") == recipe
+
+
+def test_the_provenance_of_a_run_reads_back_equal() -> None:
+    provenance = Provenance(backbone="random weights", text=("a.txt",), versions={"torch": "2.13.0"})
+    recipe = parse_recipe(VALID, "r.yaml").model_copy(update={"provenance": provenance})
     assert parse_recipe(recipe_text(recipe), "again") == recipe
 
 

@@ -1,5 +1,6 @@
 import tempfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,16 @@ def form(card: str) -> list[str]:
     return [f"{token.type} {token.tag}" for token in children if token.type != "text"]
 
 
+def table_cells(card: str) -> list[str]:
+    """The text of every table cell, as an independent parser shows it."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(ModelCard(card).text)
+    return [
+        "".join(child.content for child in following.children or [])
+        for token, following in pairwise(tokens)
+        if token.type == "td_open"
+    ]
+
+
 def plain(text: str) -> str:
     """What of a text is shown on one line, by another way than the package's."""
     dropped = "".join(each if each.isprintable() else " " for each in text)
@@ -129,6 +140,18 @@ def test_nasty_texts_stay_text(text: str) -> None:
     assert "<img" not in body
     assert "49" not in body
     card.encode()  # a lone surrogate could not be written
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=40) | st.text("|`*_[]()<>#\\ $~&;a1", max_size=20))
+@example("a | b")
+@example("a \\| b | c")
+def test_a_reader_sees_the_text_as_it_was_given(text: str) -> None:
+    cells = [plain(each) for each in table_cells(render_card(with_text(text)))]
+    shown = plain(text)
+    (row,) = [index for index in range(len(cells)) if cells[index + 4 : index + 7] == ["0.5", "0.1", "1"]][:1]
+    assert cells[row : row + 4] == [shown, shown, "this model", shown]
+    assert cells[row + 7 : row + 11] == [shown, shown, shown, shown]
 
 
 @settings(max_examples=40, deadline=None)

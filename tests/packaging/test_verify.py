@@ -198,6 +198,17 @@ def test_a_package_whose_parts_disagree_is_found_even_with_right_hashes(
     assert "\n" not in str(caught.value)
 
 
+def test_a_target_that_is_not_met_is_found(package: Path) -> None:
+    edited_recipe("final_sparsity: 0.9,", "final_sparsity: 0.905,")(package)
+    manifest = read_manifest(package / "manifest.json")
+    sparsity = manifest.sparsity.model_copy(update={"target": 0.905})
+    write_manifest(package / "manifest.json", manifest.model_copy(update={"sparsity": sparsity}))
+    rehashed(package)
+    # 922 of 1024 are zero, round(0.905 * 1024) is 927
+    with pytest.raises(VerificationError, match=r"has 922 zeros, the recipe's 0\.905 means 927"):
+        require_verified(package)
+
+
 def test_masks_of_another_pattern_are_found(package: Path) -> None:
     path = package / "masks.safetensors"
     with safe_open(path, framework="pt") as file:

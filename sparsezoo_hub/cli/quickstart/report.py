@@ -139,7 +139,9 @@ def _markdown(report: dict[str, Any]) -> str:
 ## Transfer to {report["task"]}
 
 Validation accuracy over {report["num_validation"]} examples, mean and standard deviation over seeds, the same
-budget and the same task teacher (accuracy {report["task_teacher_accuracy"]:.4f}) for every way.
+budget and the same task teacher (accuracy {report["task_teacher_accuracy"]:.4f}) for every way. The passages
+come from the documentation that is installed with Python; without labels, masked language modelling has seen
+them too, unless you gave text of your own.
 
 | way | sparsity | mean | std | seeds |
 |---|---|---|---|---|

@@ -103,7 +103,7 @@ class Quickstart:
     def package(self) -> dict[str, Any]:
         """Write the package."""
         results = {name: self.run.run_stage(name) for name in ("teacher", "student")}
-        return package_run(self.run, results, self.package_folder).model_dump(mode="json")
+        return package_run(self.run, results, self.package_folder, REPO_ID).model_dump(mode="json")
 
     def publish(self) -> dict[str, Any]:
         """Push the package with the unmodified Hub client."""

@@ -1,0 +1,320 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_case import (
+    NUM_LOCKED,
+    NUM_WEIGHTS,
+    RECIPE,
+    SHORT_RECIPE,
+    STAGES,
+    ZEROS_OF,
+    encoder_zeros,
+    tiny_recipe,
+    weights_are_equal,
+    write_texts,
+    zeros_outside,
+)
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from sparsezoo_hub import PatternLock, is_locked
+from sparsezoo_hub.core.masks import mask_digest
+from sparsezoo_hub.errors import LockError, RecipeError, TargetError
+from sparsezoo_hub.training.progress import Progress
+from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.tasks import find_task
+
+
+@pytest.fixture
+def copied(finished_run: RecipeRun, tmp_path: Path) -> Path:
+    """The finished run's folder, to change."""
+    return Path(shutil.copytree(finished_run.out, tmp_path / "run"))
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each of a run's files was written."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_student_has_its_zeros_in_the_encoder_and_nowhere_else(finished_run: RecipeRun) -> None:
+    folder = finished_run.model_folder("student")
+    zeros = encoder_zeros(folder)
+    assert len(zeros) == 12
+    for name, where in zeros.items():
+        assert int(where.sum()) == ZEROS_OF[where.numel()], name
+    assert zeros_outside(folder) == zeros_outside(finished_run.model_folder("teacher")) == 0
+    result = finished_run.run_stage("student")[0]
+    assert (result.num_locked, result.zeros_changed, result.steps) == (NUM_LOCKED, 0, 12)
+    assert result.sparsity == pytest.approx(NUM_LOCKED / NUM_WEIGHTS)
+
+
+def test_the_student_loads_locked_and_the_teacher_does_not(finished_run: RecipeRun) -> None:
+    folder = finished_run.model_folder("student")
+    student = AutoModelForMaskedLM.from_pretrained(folder)
+    masks = PatternLock.masks(student)
+    promised = json.loads((folder / "config.json").read_text())["quantization_config"]["mask_digest"]
+    assert mask_digest(masks) == promised
+    zeros = encoder_zeros(folder)
+    assert masks.keys() == zeros.keys()
+    assert all(torch.equal(mask, ~zeros[name]) for name, mask in masks.items())
+    assert not is_locked(AutoModelForMaskedLM.from_pretrained(finished_run.model_folder("teacher")))
+
+
+def test_no_zero_changes_on_the_way_to_a_task_while_the_rest_moves(finished_run: RecipeRun) -> None:
+    upstream = load_file(finished_run.model_folder("student") / "model.safetensors")
+    zeros = encoder_zeros(finished_run.model_folder("student"))
+    for result in finished_run.run_stage("transferred"):
+        folder = finished_run.out / "stages" / "transferred" / f"seed-{result.seed}"
+        after = load_file(folder / "model.safetensors")
+        assert sum(int((after[f"bert.{name}"][where] != 0).sum()) for name, where in zeros.items()) == 0
+        moved = [(after[f"bert.{name}"] != upstream[f"bert.{name}"])[~where] for name, where in zeros.items()]
+        assert torch.cat(moved).float().mean() > 0.5
+        assert (result.zeros_changed, result.num_locked) == (0, NUM_LOCKED)
+        assert is_locked(AutoModelForSequenceClassification.from_pretrained(folder))
+
+
+def test_each_seed_is_a_run_of_its_own(finished_run: RecipeRun) -> None:
+    results = finished_run.run_stage("transferred")
+    assert [result.seed for result in results] == [0, 1]
+    folders = [finished_run.out / "stages" / "transferred" / f"seed-{seed}" for seed in (0, 1)]
+    assert not weights_are_equal(*folders)
+    assert finished_run.model_folder("transferred") == folders[0]
+
+
+def test_a_classifier_carries_the_tasks_labels(finished_run: RecipeRun) -> None:
+    config = json.loads((finished_run.model_folder("transferred") / "config.json").read_text())
+    labels = find_task("python-documentation-parts").labels
+    assert config["id2label"] == {str(index): label for index, label in enumerate(labels)}
+    assert config["label2id"] == {label: index for index, label in enumerate(labels)}
+
+
+def test_a_second_start_trains_and_writes_nothing(copied: Path, texts: list[Path]) -> None:
+    before = written(copied)
+    shown: list[Progress] = []
+    run = RecipeRun(tiny_recipe(), copied, text=texts, watcher=shown.append)
+    run.make_backbone()
+    results = {name: run.run_stage(name) for name in STAGES}
+    assert written(copied) == before
+    assert shown == []
+    assert [len(results[name]) for name in STAGES] == [1, 1, 1, 2]
+    assert results["student"][0].num_locked == NUM_LOCKED
+
+
+def test_a_stage_that_was_cut_off_while_writing_is_done_again_to_the_same_bits(
+    finished_run: RecipeRun, copied: Path, texts: list[Path]
+) -> None:
+    folder = copied / "stages" / "student" / "seed-0"
+    folder.rename(folder.with_name("seed-0.partial"))
+    (folder.with_name("seed-0.partial") / "result.json").unlink()
+    teacher = written(copied / "stages" / "teacher")
+    shown: list[Progress] = []
+    run = RecipeRun(tiny_recipe(), copied, text=texts, watcher=shown.append)
+    run.make_backbone()
+    for name in STAGES:
+        run.run_stage(name)
+    assert {each.stage for each in shown} == {"student"}
+    assert weights_are_equal(folder, finished_run.model_folder("student"))
+    assert not list(copied.rglob("*.partial"))
+    assert written(copied / "stages" / "teacher") == teacher
+
+
+def test_the_watcher_sees_steps_learning_rate_and_sparsity(texts: list[Path], tmp_path: Path) -> None:
+    shown: list[Progress] = []
+    run = RecipeRun(tiny_recipe(SHORT_RECIPE), tmp_path, text=texts, watcher=shown.append)
+    run.make_backbone()
+    run.run_stage("teacher")
+    run.run_stage("student")
+    seen = [(each.stage, each.step, each.total, each.sparsity) for each in shown]
+    assert seen == [
+        ("teacher", 10, 12, None),
+        ("teacher", 12, 12, None),
+        ("student", 10, 12, 0.9),
+        ("student", 12, 12, 0.9),
+    ]
+    # Linear: (12 - 10) / 12 of 2e-3. Rewinding: P = 9, warm-up round(1.2) = 1, D = 2, (12 - 10) / 2 of 1e-3.
+    assert [each.learning_rate for each in shown] == pytest.approx([2e-3 * 2 / 12, 0, 1e-3, 0])
+    assert shown[1].loss == pytest.approx(5.4, abs=0.5)  # ln 220, before much is learned
+
+
+def test_a_plateau_ends_a_stage_but_not_before_its_pruning_has_ended(
+    finished_run: RecipeRun, copied: Path, texts: list[Path]
+) -> None:
+    shutil.rmtree(copied / "stages")
+    (copied / "run.yaml").unlink()
+    never_enough = "plateau: {every: 1, min_improvement: 100, patience: 1}"
+    recipe = tiny_recipe(SHORT_RECIPE.replace("batch_size: 8", f"batch_size: 8\n    {never_enough}"))
+    run = RecipeRun(recipe, copied, text=texts)
+    # The first evaluation is better than none; the second ends it. The student prunes up to step 9.
+    assert run.run_stage("teacher")[0].steps == 2
+    result = run.run_stage("student")[0]
+    assert (result.steps, result.num_locked, result.zeros_changed) == (11, NUM_LOCKED, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"max_steps": 5},
+        {"backbone": "some-org/some-bert"},
+        {"text": []},
+        {"recipe": tiny_recipe(RECIPE.replace("final_sparsity: 0.9", "final_sparsity: 0.8"))},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_run_is_refused_in_a_folder_that_is_taken(
+    other: dict[str, Any], finished_run: RecipeRun, texts: list[Path]
+) -> None:
+    options = {"recipe": tiny_recipe(), "text": texts, **other}
+    before = written(finished_run.out)
+    with pytest.raises(RecipeError, match=r"holds a run of another recipe, text, backbone or length: choose"):
+        RecipeRun(out=finished_run.out, **options)
+    assert written(finished_run.out) == before
+
+
+def test_the_backbone_of_one_run_can_start_another(
+    finished_run: RecipeRun, texts: list[Path], tmp_path: Path
+) -> None:
+    teacher = finished_run.model_folder("teacher")
+    run = RecipeRun(tiny_recipe(), tmp_path, text=texts, backbone=str(teacher))
+    run.make_backbone()
+    assert weights_are_equal(run.model_folder("backbone"), teacher)
+
+
+def half_pruned(source: Path, folder: Path) -> Path:
+    """A locked model whose pattern was made here: every second column of each query is zero."""
+    model = AutoModelForMaskedLM.from_pretrained(source)
+    masks = {
+        name: torch.arange(16).expand(16, 16) % 2 == 0
+        for name, weight in model.base_model.named_parameters()
+        if name.endswith("query.weight") and weight.shape == (16, 16)
+    }
+    PatternLock.prune(model, masks)
+    PatternLock.lock(model, masks)
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_model_can_take_the_place_of_an_earlier_stages_own(
+    finished_run: RecipeRun, copied: Path, texts: list[Path], tmp_path: Path
+) -> None:
+    shutil.rmtree(copied / "stages" / "transferred")
+    other = half_pruned(finished_run.model_folder("teacher"), tmp_path / "other")
+    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    results = run.run_stage("transferred", models={"student": str(other)})
+    assert [(each.sparsity, each.num_locked, each.zeros_changed) for each in results] == [(0.5, 256, 0)] * 2
+    for name, where in encoder_zeros(run.model_folder("transferred")).items():
+        assert torch.equal(where, encoder_zeros(other)[name])
+
+
+def test_locking_a_model_without_a_pattern_is_refused(copied: Path, texts: list[Path]) -> None:
+    shutil.rmtree(copied / "stages" / "transferred")
+    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    teacher = str(run.model_folder("teacher"))
+    with pytest.raises(
+        LockError, match=r"stage transferred locks the pattern of .*, which has none: prune it first"
+    ):
+        run.run_stage("transferred", models={"student": teacher})
+    assert not (copied / "stages" / "transferred").exists()
+
+
+def test_without_lock_a_pruned_model_is_free_to_fill_up(copied: Path, texts: list[Path]) -> None:
+    shutil.rmtree(copied / "stages" / "transferred")
+    free = RECIPE.replace("lock: true", "lock: false")
+    shutil.copytree(copied, copied.with_name("free"))
+    (copied.with_name("free") / "run.yaml").unlink()
+    run = RecipeRun(tiny_recipe(free), copied.with_name("free"), text=texts)
+    result = run.run_stage("transferred")[0]
+    assert (result.sparsity, result.num_locked) == (None, 0)
+    zeros = encoder_zeros(run.model_folder("transferred"))
+    assert sum(int(where.sum()) for where in zeros.values()) < NUM_LOCKED / 10
+    assert "quantization_config" not in json.loads(
+        (run.model_folder("transferred") / "config.json").read_text()
+    )
+
+
+def test_a_target_that_matches_nothing_is_refused_before_the_first_stage(
+    texts: list[Path], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(SHORT_RECIPE.replace("pruning: {", "pruning: {targets: [encoder.block.*], "))
+    run = RecipeRun(recipe, tmp_path, text=texts)
+    with pytest.raises(TargetError, match=r"'encoder\.block\.\*' matches none of the 12 Linear weights"):
+        run.make_backbone()
+    assert not (tmp_path / "stages").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "data: python-documentation-parts",
+            "data: python-documentation-part",
+            r"\$\.stages\[2\]\.data: unknown task .* did you mean 'python-documentation-parts'",
+        ),
+        ("data: text", "data: news", r"\$\.stages\[0\]\.data: unknown data of masked LM 'news'"),
+    ],
+)
+def test_data_that_does_not_exist_is_refused_before_anything_is_written(
+    old: str, new: str, expected: str, texts: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=expected):
+        RecipeRun(tiny_recipe(RECIPE.replace(old, new)), tmp_path / "out", text=texts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RecipeError, match=r"file/out cannot be written: Not a directory; choose another"):
+        RecipeRun(tiny_recipe(), tmp_path / "file" / "out", text=write_texts(tmp_path))
+
+
+def test_rows_longer_than_the_models_positions_are_refused(texts: list[Path], tmp_path: Path) -> None:
+    run = RecipeRun(
+        tiny_recipe(SHORT_RECIPE.replace("max_length: 16", "max_length: 48")), tmp_path, text=texts
+    )
+    run.make_backbone()
+    with pytest.raises(RecipeError, match="max_length 48 is more than the 32 tokens that the model takes"):
+        run.run_stage("teacher")
+
+
+def test_a_teacher_of_another_objective_is_refused(copied: Path, texts: list[Path]) -> None:
+    shutil.rmtree(copied / "stages" / "transferred")
+    (copied / "run.yaml").unlink()
+    recipe = tiny_recipe(RECIPE.replace("teacher: task-teacher", "teacher: teacher"))
+    run = RecipeRun(recipe, copied, text=texts)
+    with pytest.raises(RecipeError, match="was not trained for sequence_classification; name a stage of"):
+        run.run_stage("transferred")
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(copied: Path, texts: list[Path], tmp_path: Path) -> None:
+    shutil.rmtree(copied / "stages" / "student")
+    other = Path(shutil.copytree(copied / "stages" / "teacher" / "seed-0", tmp_path / "other"))
+    model = AutoModelForMaskedLM.from_pretrained(other)
+    model.resize_token_embeddings(230)
+    model.save_pretrained(other)
+    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    # The student starts from the same stage, so it is the student's own model that stays.
+    run.recipe = run.recipe.model_copy(
+        update={"stages": tuple(each.model_copy(update={"model": "backbone"}) for each in run.recipe.stages)}
+    )
+    with pytest.raises(RecipeError, match="the teacher has a vocabulary of 230, the student of 220"):
+        run.run_stage("student", models={"teacher": str(other)})
+
+
+def test_a_pattern_that_came_back_to_life_in_the_file_is_not_trained_on(
+    copied: Path, texts: list[Path]
+) -> None:
+    shutil.rmtree(copied / "stages" / "transferred")
+    path = copied / "stages" / "student" / "seed-0" / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("query.weight"))
+    weights[name] = torch.ones_like(weights[name])
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="do not fit the mask digest"):
+        RecipeRun(tiny_recipe(), copied, text=texts).run_stage("transferred")
