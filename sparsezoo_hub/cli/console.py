@@ -16,10 +16,11 @@ def print_json(content: Any) -> None:
 
 
 def quiet_loading() -> None:
-    """Hide transformers' bar for every file that it reads or writes: ours show the stages."""
+    """Hide transformers' bar and report for every file that it reads: a recipe loads dozens."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def human_bytes(size: int) -> str:

@@ -35,7 +35,7 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
         PackageError: if it cannot be written; an earlier package is then untouched.
     """
     stage = run.recipe.stage(run.recipe.package)
-    _, validation = run.documents
+    train, validation = run.documents
     model = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(run.model_folder(stage.name))
     backbone = run.override or run.recipe.backbone.pretrained
     return write_package(
@@ -44,7 +44,7 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
             model=model,
             tokenizer=run.tokenizer,
             recipe=resolved_recipe(run),
-            texts=[each.text for each in validation[:NUM_ONNX_TEXTS]],
+            texts=[each.text for each in [*validation, *train][:NUM_ONNX_TEXTS]],
             measurements=_measurements(run, results),
             base_model=None if backbone is None or Path(backbone).exists() else backbone,
             repo_id=repo_id,

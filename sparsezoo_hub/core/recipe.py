@@ -34,7 +34,7 @@ class Backbone(_Part):
     pretrained: str | None = None
     revision: str | None = None
     config: dict[str, int | float | str | bool] = Field(default_factory=dict)
-    vocab_size: Annotated[int, Field(ge=100)] | None = None
+    vocab_size: Annotated[int, Field(ge=200)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.errors import PackageError, write_errors
 from sparsezoo_hub.packaging.layout import MANIFEST
-from sparsezoo_hub.packaging.write_errors import write_errors
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Backbones: the model and tokenizer that the first stage starts from, as a folder."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.errors import BackboneError
 from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.objectives import OBJECTIVES
-from sparsezoo_hub.training.wordpiece import MIN_VOCAB_SIZE, train_wordpiece
+from sparsezoo_hub.training.wordpiece import train_wordpiece
+
+logger = logging.getLogger(__name__)
 
 # What transformers raises for files that are missing, broken, or do not fit each other.
 _UNUSABLE = (
@@ -82,8 +85,6 @@ def _from_nothing(
     backbone: Backbone, documents: Sequence[Document]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     assert backbone.vocab_size is not None  # noqa: S101 - the recipe's own check, for the type checker
-    if backbone.vocab_size < MIN_VOCAB_SIZE:
-        raise BackboneError(f"vocab_size must be at least {MIN_VOCAB_SIZE}, got {backbone.vocab_size}")
     tokenizer = train_wordpiece(documents, backbone.vocab_size)
     try:
         _check_keys(backbone)
@@ -123,7 +124,9 @@ def _pretrained(
             "choose a recipe for that architecture, or another backbone"
         )
     try:
-        model = AutoModelForMaskedLM.from_pretrained(source, revision=revision, dtype=torch.float32)
+        model, loaded = AutoModelForMaskedLM.from_pretrained(
+            source, revision=revision, dtype=torch.float32, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
     except _UNUSABLE as error:
         raise BackboneError(f"backbone {source!r} cannot be loaded: {_one_line(error)}") from error
@@ -133,6 +136,12 @@ def _pretrained(
         tokenizer.mask_token_id,
     ):
         raise BackboneError(f"backbone {source!r} needs a fast tokenizer with [CLS], [SEP] and [MASK] tokens")
+    if loaded["missing_keys"]:
+        logger.warning(
+            "backbone %r has no weights for %s: they start at random",
+            source,
+            ", ".join(sorted(loaded["missing_keys"])),
+        )
     # Without its files, transformers makes up a tokenizer that knows its special tokens and nothing else.
     if not len(tokenizer.all_special_ids) < len(tokenizer) <= config.vocab_size:
         raise BackboneError(

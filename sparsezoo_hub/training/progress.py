@@ -21,7 +21,7 @@ class Progress:
 
 
 class Watcher(Protocol):
-    """Shows progress; called after every ``EVERY`` steps and at both ends of a stage."""
+    """Shows progress; called after every ``EVERY`` steps and after a stage's last."""
 
     def __call__(self, progress: Progress) -> None:
         """Take note of where the stage stands."""

@@ -1,5 +1,6 @@
 """A run: the stages of a recipe in order, each kept when it is finished, so that a second start goes on."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -9,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.core.recipe_text import recipe_text, scaled
-from sparsezoo_hub.errors import RecipeError
+from sparsezoo_hub.errors import CorpusError, RecipeError, write_errors
 from sparsezoo_hub.training.backbones import check_targets, make_backbone
 from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
 from sparsezoo_hub.training.processes import process_state
@@ -38,8 +39,10 @@ class RecipeRun:
         watcher: is told about progress.
 
     Raises:
-        RecipeError: if the folder holds a run of another recipe or of other options, or cannot be
-            written, or a stage's data does not fit its objective.
+        CorpusError: if a text file is missing.
+        PackageError: if the folder cannot be written.
+        RecipeError: if the folder holds a run of another recipe or of other options, or a stage's data
+            does not fit its objective.
     """
 
     def __init__(
@@ -136,19 +139,15 @@ class RecipeRun:
 
     def _claim(self) -> None:
         """Refuse a folder of another run, whose finished stages would be taken for ours."""
-        text = "".join(f"# text: {path.resolve()}\n" for path in self.text)
+        text = "".join(f"# text: {path.resolve()} sha256:{_sha256(path)}\n" for path in self.text)
         mark = f"# backbone: {self.override}\n{text}{recipe_text(self.recipe)}"
         path = self.out / "run.yaml"
         if process_state().is_main_process and not path.exists():
-            try:
+            with write_errors(self.out):
                 self.out.mkdir(parents=True, exist_ok=True)
                 partial = path.with_name(f"{path.name}.partial")
                 partial.write_text(mark)
                 partial.replace(path)
-            except OSError as error:
-                raise RecipeError(
-                    f"{self.out} cannot be written: {error.strerror}; choose another --out"
-                ) from error
         process_state().wait_for_everyone()  # the others compare what the main process has written
         if path.read_text() != mark:
             raise RecipeError(
@@ -161,7 +160,16 @@ class RecipeRun:
         if process_state().is_main_process and not folder.exists():
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            write(partial)
-            partial.rename(folder)
+            with write_errors(folder):
+                partial.mkdir(parents=True)
+                write(partial)
+                partial.rename(folder)
         process_state().wait_for_everyone()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error

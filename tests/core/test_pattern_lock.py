@@ -64,7 +64,7 @@ def test_zeros_stay_zero_and_the_rest_moves(optimizer: object) -> None:
     assert nonzero_under(model, masks) == PatternLock.revived(model) == 0
     after = dict(model.base_model.named_parameters())
     moved = torch.cat([after[name][mask] != before[name][mask] for name, mask in masks.items()])
-    assert moved.float().mean() > 0.9  # a pruned key row leaves its query row without gradient
+    assert moved.float().mean() > 0.8  # a pruned key row leaves its query row without gradient
 
 
 def test_without_the_lock_the_same_steps_revive_weights() -> None:

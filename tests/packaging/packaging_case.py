@@ -43,7 +43,7 @@ RECIPE = """
 format: 1
 name: tiny-90
 summary: A tiny BERT for tests.
-backbone: {model_type: bert, vocab_size: 120, config: {hidden_size: 32, num_hidden_layers: 2}}
+backbone: {model_type: bert, vocab_size: 200, config: {hidden_size: 32, num_hidden_layers: 2}}
 stages:
   - name: teacher
     model: backbone

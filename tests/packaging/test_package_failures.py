@@ -27,7 +27,7 @@ from pathlib import Path
 from packaging_case import tiny_contents, wordpiece_tokenizer
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.package import write_package
-from sparsezoo_hub.packaging.write_errors import write_errors
+from sparsezoo_hub.errors import write_errors
 
 folder, contents = Path(sys.argv[1]), tiny_contents()
 # The weights do not fit; the weights fit, but ONNX's do not.

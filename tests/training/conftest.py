@@ -1,5 +1,6 @@
 """One finished run for the whole session, on one thread."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,9 @@ def finished_run(texts: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
     for name in STAGES:
         run.run_stage(name)
     return run
+
+
+@pytest.fixture
+def copied(finished_run: RecipeRun, tmp_path: Path) -> Path:
+    """The finished run's folder, to change."""
+    return Path(shutil.copytree(finished_run.out, tmp_path / "run"))

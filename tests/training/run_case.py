@@ -117,3 +117,12 @@ def zeros_outside(folder: Path) -> int:
 def weights_are_equal(one: Path, other: Path) -> bool:
     first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each of a run's files was written."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

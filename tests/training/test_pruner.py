@@ -160,3 +160,17 @@ def test_a_target_that_matches_nothing_is_refused_before_anything_is_trained() -
     model = language_model("bert")
     with pytest.raises(TargetError, match=r"transformer\.layer\.\*' matches none of the 12 Linear"):
         Pruner(PRUNING.model_copy(update={"targets": ("transformer.layer.*",)}), model)
+
+
+def test_a_kept_weight_that_trained_to_zero_does_not_take_the_place_of_a_pruned_one() -> None:
+    model = language_model()
+    pruner = Pruner(PRUNING, model)
+    pruner.update(2, model)
+    name = "encoder.layer.0.attention.self.query.weight"
+    before = pruner.masks[name]
+    weight = pruner.modules[name].weight
+    last_kept = int(before.flatten().nonzero().max())  # 78 zeros now, and the lower index wins a tie
+    with torch.no_grad():
+        weight.view(-1)[last_kept] = 0.0
+    pruner.update(2, model)
+    assert torch.equal(pruner.masks[name], before)
