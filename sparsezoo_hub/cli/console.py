@@ -10,6 +10,11 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
+def say(message: str) -> None:
+    """Print one line, left whole however narrow the terminal, so that paths can be copied."""
+    console.print(message, soft_wrap=True)
+
+
 def print_json(content: Any) -> None:
     """Write one JSON document to standard output."""
     typer.echo(json.dumps(content, indent=2))

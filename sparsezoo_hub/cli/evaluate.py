@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json, quiet_loading
+from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import Json, ModelReference, Revision, TextFiles, Token
 
 
@@ -34,7 +34,7 @@ def evaluate(
     if as_json:
         print_json({"model": model, "task": task or "masked_lm", **asdict(evaluation)})
     else:
-        console.print(
+        say(
             f"{model}, {task or 'masked LM'}: loss {evaluation.loss:.4f}, accuracy {evaluation.accuracy:.4f} "
             f"over {evaluation.num_predictions} predictions"
         )

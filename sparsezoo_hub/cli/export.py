@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json, quiet_loading
+from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import Json, ModelReference, Revision, TextFiles, Token
 
 
@@ -34,7 +34,7 @@ def export(
     if as_json:
         print_json(asdict(parity))
     else:
-        console.print(
+        say(
             f"exported to {folder}: max abs difference to PyTorch {parity.max_abs_diff:.2e} "
             f"over {parity.num_texts} texts"
         )

@@ -14,7 +14,7 @@ def show_inspection(inspection: PackageInspection) -> None:
         ("package", f"{inspection.name}: {inspection.summary}"),
         ("recipe", f"{inspection.recipe}, backbone {inspection.backbone}, packaged {inspection.created}"),
         ("sparsity", f"{inspection.sparsity:.6f} over the pruned weights, {target}"),
-        ("weights", sizes),
+        ("files", sizes),
         ("masks", inspection.mask_digest),
     ):
         console.print(f"[bold]{name:<9}[/] ", end="")
@@ -42,8 +42,9 @@ def _groups(groups: tuple[GroupInfo, ...]) -> Table:
 
 def _tensors(group: GroupInfo) -> Table:
     table = Table(title="Pruned weights", title_justify="left")
-    for column in ("weight", "shape", "zeros", "sparsity"):
-        table.add_column(column, justify="left" if column == "weight" else "right")
+    table.add_column("weight", overflow="fold")
+    for column in ("shape", "zeros", "sparsity"):
+        table.add_column(column, justify="right", no_wrap=True)
     for tensor in group.tensors:
         shape = " x ".join(map(str, tensor.shape))
         table.add_row(tensor.name, shape, f"{tensor.zeros:,}", f"{tensor.sparsity:.6f}")

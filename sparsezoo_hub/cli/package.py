@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json, quiet_loading
+from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import Json, TextFiles
 
 
@@ -30,4 +30,4 @@ def package(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        console.print(f"package: {folder}, sparsity {manifest.sparsity.overall:.4f}")
+        say(f"package: {folder}, sparsity {manifest.sparsity.overall:.4f}")

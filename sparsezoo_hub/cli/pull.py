@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import print_json, say
 from sparsezoo_hub.cli.options import Endpoint, Json, Revision, Token
 
 
@@ -24,7 +24,7 @@ def pull(
     if as_json:
         print_json({"folder": str(folder), "manifest": manifest.model_dump(mode="json")})
     else:
-        console.print(
+        say(
             f"pulled {repo_id} to {folder}: {len(manifest.files)} files verified, "
             f"sparsity {manifest.sparsity.overall:.4f}"
         )

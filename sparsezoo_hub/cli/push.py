@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import print_json, say
 from sparsezoo_hub.cli.options import Endpoint, Json, Token
 
 
@@ -36,4 +36,4 @@ def push(
     if as_json:
         print_json(asdict(pushed))
     else:
-        console.print(f"published {folder} as {pushed.url} (commit {pushed.commit[:12]})")
+        say(f"published {folder} as {pushed.url} (commit {pushed.commit[:12]})")

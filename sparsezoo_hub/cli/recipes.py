@@ -1,6 +1,6 @@
 """``sparsezoo-hub recipes``."""
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import print_json, say
 from sparsezoo_hub.cli.options import Json
 
 
@@ -13,4 +13,4 @@ def recipes(as_json: Json = False) -> None:
         print_json(summaries)
         return
     for name, summary in summaries.items():
-        console.print(f"[bold]{name}[/]  {summary}")
+        say(f"[bold]{name}[/]  {summary}")

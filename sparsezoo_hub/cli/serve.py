@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console
+from sparsezoo_hub.cli.console import say
 
 
 def serve(
@@ -19,8 +19,8 @@ def serve(
     token = write_token(root)
 
     def announce(url: str) -> None:
-        console.print(f"serving {root} at {url}; Ctrl-C stops it")
-        console.print(f"to load models from it:  export HF_ENDPOINT={url}")
-        console.print(f"to push to it as well:   export HF_TOKEN=$(cat {root / 'token'})")
+        say(f"serving {root} at {url}; Ctrl-C stops it")
+        say(f"to load models from it:  export HF_ENDPOINT={url}")
+        say(f"to push to it as well:   export HF_TOKEN=$(cat {root / 'token'})")
 
     serve_hub(root, port, token=token, on_start=announce)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json, quiet_loading
+from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import BackboneReference, Json, TextFiles
 
 
@@ -53,9 +53,9 @@ def train(
         return
     for name, group in results.items():
         for result in group:
-            console.print(
+            say(
                 f"{name} seed {result.seed}: validation loss {result.validation_loss:.4f}, "
                 f"accuracy {result.validation_accuracy:.4f}, {result.steps} steps in {result.seconds:.0f} s"
             )
-    console.print(f"package: {folder / 'package'}, sparsity {manifest.sparsity.overall:.4f}")
-    console.print(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")
+    say(f"package: {folder / 'package'}, sparsity {manifest.sparsity.overall:.4f}")
+    say(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")

@@ -2,7 +2,7 @@
 
 import typer
 
-from sparsezoo_hub.cli.console import console, print_json
+from sparsezoo_hub.cli.console import print_json, say
 from sparsezoo_hub.cli.options import Json, ModelReference, Revision, Token
 
 
@@ -20,8 +20,6 @@ def verify(
         print_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            console.print(
-                f"{'[green]ok[/]    ' if check.ok else '[red]failed[/]'} {check.name}: {check.detail}"
-            )
+            say(f"{'[green]ok[/]    ' if check.ok else '[red]failed[/]'} {check.name}: {check.detail}")
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
