@@ -1,28 +1,23 @@
 """The pattern lock: pruned weights stay exactly 0.0 under any optimizer (Prune OFA, appendix B).
 
-A locked weight carries its mask. Its gradient is masked as soon as it is accumulated (equation 5), and a
-hook that torch runs after every optimizer's step puts the zeros back, so that momentum or weight decay
-from before the lock cannot revive a weight. The user's training loop takes no part in it.
+The gradient of a pruned weight is masked as soon as it is accumulated (equation 5), and a hook that torch
+runs after every optimizer's step puts the zeros back, so that momentum or weight decay from before the lock
+cannot revive a weight. The user's training loop takes no part in it. ``core.weight_lock`` has the hooks.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sparsezoo_hub.core.masks import mask_digest, sparsity_of
+from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsity, overall_sparsity
 from sparsezoo_hub.core.targets import base_model, linear_modules
+from sparsezoo_hub.core.weight_lock import WeightLock, locks, release
 from sparsezoo_hub.errors import LockError, MaskError
 
 QUANT_METHOD = "pattern_lock"
-# A locked parameter carries where it is pruned (the mask's complement: masked_fill_ then leaves +0.0 and
-# clears nan, which a product with the mask would not), and the handle of its gradient hook.
-_PRUNED = "pattern_pruned"
-_HANDLE = "_pattern_hook"
-_optimizer_hook: Any = None  # one for the process, installed by the first lock
 
 
 class PatternLock:
@@ -39,11 +34,9 @@ class PatternLock:
         Raises:
             MaskError: if a name or a shape does not fit the model.
         """
-        weights = _weights(model, masks)
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.masked_fill_(~masks[name].to(weight.device), 0)
-        _hold(model, weights, masks)
+        _hold(model, masks)
+        for lock in locks(model):
+            lock.restore_zeros()
 
     @staticmethod
     def lock(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -59,60 +52,130 @@ class PatternLock:
         Raises:
             MaskError: if a name or a shape does not fit, or a weight under a False is not zero.
         """
-        weights = _weights(model, masks)
-        revived = _revived(weights, masks)
+        modules = _modules(model, masks)
+        revived = {
+            name: count
+            for name, module in modules.items()
+            if (count := _num_nonzero(module.weight, ~masks[name]))
+        }
         if revived:
             name, count = next(iter(revived.items()))
             raise MaskError(
                 f"masks and zeros disagree in {len(revived)} of {len(masks)} weights: {name} has {count} "
                 "nonzero values where the mask says pruned; use PatternLock.prune to zero them"
             )
-        _hold(model, weights, masks)
+        _hold(model, masks)
         config = getattr(base_model(model), "config", None)
         if config is not None:
             config.quantization_config = lock_block(masks)
 
     @staticmethod
-    def lock_from_zeros(model: nn.Module) -> dict[str, Tensor]:
-        """Lock every Linear weight of the base model that has zeros, and return the masks (equation 4).
+    def lock_from_zeros(model: nn.Module, min_sparsity: float = 0.0) -> list[ComponentSparsity]:
+        """Lock every Linear weight of the base model that has zeros (equation 4), and return their sparsity.
+
+        Args:
+            model: of any maker, with zeros but without masks.
+            min_sparsity: over the weights that have zeros, together; guards against a model whose zeros are
+                an accident.
 
         Raises:
-            LockError: if no weight has a zero.
+            LockError: if no weight has a zero, or the sparsity is below the minimum; nothing is locked.
         """
         masks = masks_from_zeros(model)
         if not masks:
             raise LockError("no Linear weight of this model has a zero: there is no pattern to lock")
+        if sparsity_of(masks) < min_sparsity:
+            raise LockError(
+                f"{len(masks)} weights have zeros, a fraction of {sparsity_of(masks):.4f}, less than the "
+                f"minimum of {min_sparsity}: this is no pruned model, or give a lower min_sparsity"
+            )
         PatternLock.lock(model, masks)
-        return masks
+        return PatternLock.report(model)
 
     @staticmethod
     def unlock(model: nn.Module) -> None:
         """Release every weight; the zeros stay where they are until something trains them."""
-        for module in linear_modules(model).values():
-            _release(module.weight)
+        for lock in list(locks(model)):
+            release(lock.module)
         config = getattr(base_model(model), "config", None)
         if config is not None and hasattr(config, "quantization_config"):
             del config.quantization_config
 
     @staticmethod
+    @contextmanager
+    def editing(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+        """Let code change locked weights or masks; at the end the pattern is applied and locked again.
+
+        Inside, an adapter may be merged and a state dict loaded. What they put where the pattern is pruned
+        is zeroed at the end. If the block raises, the masks are those from before.
+
+        Args:
+            model: locked.
+
+        Yields:
+            The masks by component name, True = kept; assign other ones to change the pattern.
+
+        Raises:
+            LockError: if the model is not locked.
+            MaskError: if the changed masks do not fit the model.
+        """
+        held = list(locks(model))
+        if not held:
+            raise LockError("this model is not locked: there is no pattern to edit")
+        before = PatternLock.masks(model)
+        masks = dict(before)
+        for lock in held:
+            lock.is_open = True
+        finished = False
+        try:
+            yield masks
+            finished = True
+        finally:
+            chosen = masks if finished else before
+            _replace(held, chosen)
+            config = getattr(base_model(model), "config", None)
+            if config is not None:
+                config.quantization_config = lock_block(chosen)
+
+    @staticmethod
     def masks(model: nn.Module) -> dict[str, Tensor]:
         """Return the masks of the locked weights by component name; empty without a lock."""
-        return {
-            name: ~getattr(module.weight, _PRUNED)
-            for name, module in linear_modules(model).items()
-            if hasattr(module.weight, _PRUNED)
-        }
+        return {lock.name: lock.mask for lock in locks(model)}
+
+    @staticmethod
+    def report(model: nn.Module) -> list[ComponentSparsity]:
+        """Return the measured sparsity of every locked weight; empty without a lock."""
+        return measure_sparsity({lock.name: lock.weight.detach() for lock in locks(model)})
 
     @staticmethod
     def revived(model: nn.Module) -> int:
         """Return how many locked zeros are not 0.0, counted over every locked weight."""
-        masks = PatternLock.masks(model)
-        return sum(_revived(_weights(model, masks), masks).values())
+        return sum(lock.num_revived() for lock in locks(model))
+
+    @staticmethod
+    def verify(model: nn.Module) -> float:
+        """Return the sparsity over the locked weights, after a look at every locked zero.
+
+        Raises:
+            LockError: if the model is not locked, or a locked zero is not 0.0; names the weights.
+        """
+        revived = {lock.name: count for lock in locks(model) if (count := lock.num_revived())}
+        if revived:
+            names = ", ".join(f"{name} ({count})" for name, count in revived.items())
+            raise LockError(
+                f"{sum(revived.values())} locked zeros are not zero any more: {names}; something wrote to "
+                "the weights past the optimizer; put them back with `with PatternLock.editing(model): pass`"
+            )
+        if not is_locked(model):
+            raise LockError(
+                "this model is not locked: load it with from_pretrained, or call PatternLock.lock"
+            )
+        return overall_sparsity(PatternLock.report(model))
 
 
 def is_locked(model: nn.Module) -> bool:
-    """Return whether any weight of the model is locked."""
-    return bool(PatternLock.masks(model))
+    """Return whether any weight of the model is locked, however the model is wrapped."""
+    return next(locks(model), None) is not None
 
 
 def masks_from_zeros(model: nn.Module) -> dict[str, Tensor]:
@@ -130,76 +193,40 @@ def lock_block(masks: Mapping[str, Tensor]) -> dict[str, str | float]:
     }
 
 
-def _weights(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _hold(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    modules = _modules(model, masks)
+    for lock in list(locks(model)):
+        release(lock.module)
+    for name, module in modules.items():
+        WeightLock(module, name, masks[name])
+
+
+def _replace(held: list[WeightLock], masks: Mapping[str, Tensor]) -> None:
+    modules = {lock.name: lock.module for lock in held}
+    _check_fit({name: module.weight for name, module in modules.items()}, masks)
+    for lock in held:
+        release(lock.module)
+    for name, mask in masks.items():
+        WeightLock(modules[name], name, mask).restore_zeros()
+
+
+def _modules(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, nn.Linear]:
     modules = linear_modules(model)
-    unknown = [name for name in masks if name not in modules]
+    _check_fit({name: module.weight for name, module in modules.items()}, masks)
+    return {name: modules[name] for name in masks}
+
+
+def _check_fit(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    unknown = [name for name in masks if name not in weights]
     if unknown:
         raise MaskError(f"{len(unknown)} masks fit no Linear weight of the model, the first is {unknown[0]}")
     for name, mask in masks.items():
-        if mask.shape != modules[name].weight.shape or mask.dtype != torch.bool:
+        if mask.shape != weights[name].shape or mask.dtype != torch.bool:
             raise MaskError(
-                f"{name} is a weight of shape {tuple(modules[name].weight.shape)}, "
+                f"{name} is a weight of shape {tuple(weights[name].shape)}, "
                 f"its mask is {tuple(mask.shape)} of {mask.dtype}; it must be bool and of the same shape"
             )
-    return {name: modules[name].weight for name in masks}
 
 
-def _revived(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, int]:
-    counts = {
-        name: int(torch.count_nonzero(weight.detach()[~masks[name].to(weight.device)]))
-        for name, weight in weights.items()
-    }
-    return {name: count for name, count in counts.items() if count}
-
-
-def _hold(model: nn.Module, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
-    _install_optimizer_hook()
-    for name, module in linear_modules(model).items():
-        if name not in masks:
-            _release(module.weight)
-    for name, weight in weights.items():
-        _attach(weight, masks[name])
-
-
-def _attach(weight: Tensor, mask: Tensor) -> None:
-    setattr(weight, _PRUNED, ~mask.to(weight.device))
-    if weight.requires_grad and not hasattr(weight, _HANDLE):
-        hook = weight.register_post_accumulate_grad_hook(_mask_gradient)  # type: ignore[no-untyped-call]
-        setattr(weight, _HANDLE, hook)
-
-
-def _release(weight: Tensor) -> None:
-    if hasattr(weight, _PRUNED):
-        delattr(weight, _PRUNED)
-    if hasattr(weight, _HANDLE):
-        getattr(weight, _HANDLE).remove()
-        delattr(weight, _HANDLE)
-
-
-def _pruned(weight: Tensor) -> Tensor | None:
-    pruned: Tensor | None = getattr(weight, _PRUNED, None)
-    if pruned is not None and pruned.device != weight.device:  # the model moved since the last step
-        pruned = pruned.to(weight.device)
-        setattr(weight, _PRUNED, pruned)
-    return pruned
-
-
-def _mask_gradient(weight: Tensor) -> None:
-    pruned = _pruned(weight)
-    if pruned is not None and weight.grad is not None:
-        weight.grad.masked_fill_(pruned, 0)
-
-
-def _install_optimizer_hook() -> None:
-    global _optimizer_hook  # noqa: PLW0603 - torch keeps one list of hooks for the process, and so do we
-    if _optimizer_hook is None:
-        _optimizer_hook = register_optimizer_step_post_hook(_restore_zeros)
-
-
-@torch.no_grad()
-def _restore_zeros(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            pruned = _pruned(weight)
-            if pruned is not None:
-                weight.masked_fill_(pruned, 0)
+def _num_nonzero(weight: Tensor, pruned: Tensor) -> int:
+    return int(torch.count_nonzero(weight.detach()[pruned.to(weight.device)]))

@@ -21,9 +21,17 @@ TARGET_GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 def base_model(model: nn.Module) -> nn.Module:
-    """Return the encoder of a transformers model without its head, or ``model`` itself."""
-    base = getattr(model, "base_model", model)
-    return base if isinstance(base, nn.Module) else model
+    """Return the encoder of a transformers model without its head, or ``model`` itself.
+
+    A wrapper (DDP, torch.compile, sentence-transformers) is looked through.
+    """
+    for module in model.modules():
+        if hasattr(
+            type(module), "base_model_prefix"
+        ):  # a transformers model; some wrappers forward attributes
+            base = module.base_model
+            return base if isinstance(base, nn.Module) else module
+    return model
 
 
 def linear_modules(model: nn.Module) -> dict[str, nn.Linear]:

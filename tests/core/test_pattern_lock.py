@@ -170,7 +170,12 @@ def test_lock_from_zeros_takes_the_weights_that_have_zeros() -> None:
     masks = magnitude_masks(model)
     PatternLock.prune(model, masks)
     PatternLock.unlock(model)
-    assert mask_digest(PatternLock.lock_from_zeros(model)) == mask_digest(masks)
+    with pytest.raises(LockError, match=r"less than the minimum of 0\.95"):
+        PatternLock.lock_from_zeros(model, min_sparsity=0.95)
+    assert not is_locked(model)
+    report = PatternLock.lock_from_zeros(model, min_sparsity=0.85)
+    assert mask_digest(PatternLock.masks(model)) == mask_digest(masks)
+    assert [each.zeros for each in report] == [int((~mask).sum()) for mask in masks.values()]
 
 
 def test_the_configuration_promises_the_lock_as_long_as_it_holds() -> None:

@@ -1,0 +1,172 @@
+"""One locked weight: where it is pruned, and the hooks that keep it there.
+
+A lock hangs on its module and goes where the module goes: ``copy.deepcopy`` and pickling take it along and
+hook the copy's own parameter. A wrapper that gives the module another parameter (FSDP2 shards it) is noticed
+before the next optimizer step, and the new parameter is hooked, its mask sharded alike.
+"""
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from sparsezoo_hub.errors import LockError
+
+_ATTRIBUTE = "_pattern_lock"
+_every_lock: "weakref.WeakSet[WeightLock]" = weakref.WeakSet()
+_optimizer_hooks: list[Any] = []  # one pair for the process, installed by the first lock
+
+
+class WeightLock:
+    """The lock of one module's ``weight``.
+
+    It keeps where the weight is pruned, the mask's complement: ``masked_fill_`` then leaves +0.0 and clears
+    nan, which a product with the mask would not. That is 1 byte per entry.
+
+    Args:
+        module: whose weight is locked; an earlier lock of it is replaced.
+        name: of the component, relative to the base model.
+        mask: bool, True = kept, of the weight's shape.
+    """
+
+    def __init__(self, module: nn.Linear, name: str, mask: Tensor) -> None:
+        release(module)
+        self.module = module
+        self.name = name
+        self.weight: Tensor = module.weight
+        self.pruned = _placed_like(~mask, self.weight)
+        self.is_open = False  # inside PatternLock.editing
+        self._hook()
+        setattr(module, _ATTRIBUTE, self)
+        module.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool, True = kept, whole: gathered from every process if the weight is sharded."""
+        pruned = self.pruned.full_tensor() if isinstance(self.pruned, DTensor) else self.pruned
+        return ~pruned
+
+    def num_revived(self) -> int:
+        """Return how many pruned entries are not 0.0; of this process's shard, if the weight is sharded."""
+        self.follow()
+        return int(torch.count_nonzero(_local(self.weight).detach()[_local(self.pruned)]))
+
+    def follow(self) -> None:
+        """Hook the module's parameter if it is another one than before, and go to its device.
+
+        Raises:
+            LockError: if it cannot be locked: flattened, partitioned or parametrized.
+        """
+        weight = self.module._parameters.get("weight")
+        if weight is not self.weight:
+            if weight is None or weight.shape != self.pruned.shape:
+                found = "none" if weight is None else f"one of shape {tuple(weight.shape)}"
+                raise LockError(
+                    f"the pattern lock of {self.name} cannot hold: its parameter of shape "
+                    f"{tuple(self.pruned.shape)} was replaced by {found}; use DDP or FSDP2 instead of what "
+                    "flattens or partitions parameters (FSDP1, DeepSpeed ZeRO-3), or call PatternLock.unlock"
+                )
+            self.handle.remove()
+            self.weight = weight
+            self.pruned = _placed_like(self.pruned, weight)
+            self._hook()
+            self.mask_gradient(weight)
+        elif self.pruned.device != weight.device:  # the model moved since the last step
+            self.pruned = self.pruned.to(weight.device)
+
+    def mask_gradient(self, _weight: Tensor) -> None:
+        """Zero the gradient of pruned entries (equation 5)."""
+        if self.weight.grad is not None:
+            _local(self.weight.grad).masked_fill_(_local(self._pruned_beside(self.weight.grad)), 0)
+
+    @torch.no_grad()
+    def restore_zeros(self) -> None:
+        """Zero pruned entries."""
+        _local(self.weight).masked_fill_(_local(self._pruned_beside(self.weight)), 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "handle"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hook()
+
+    def _hook(self) -> None:
+        _install_optimizer_hooks()
+        _every_lock.add(self)
+        hook = weakref.WeakMethod(self.mask_gradient)
+
+        def mask_gradient(weight: Tensor) -> None:
+            if (method := hook()) is not None:
+                method(weight)
+
+        self.handle = self.weight.register_post_accumulate_grad_hook(mask_gradient)  # type: ignore[no-untyped-call]
+
+    def _pruned_beside(self, tensor: Tensor) -> Tensor:
+        if self.pruned.device != tensor.device:
+            self.pruned = self.pruned.to(tensor.device)
+        return self.pruned
+
+
+def release(module: nn.Module) -> None:
+    """Take the lock off a module; the zeros stay where they are until something trains them."""
+    lock: WeightLock | None = module.__dict__.pop(_ATTRIBUTE, None)
+    if lock is not None:
+        lock.handle.remove()
+        _every_lock.discard(lock)
+        hooks = module._load_state_dict_post_hooks
+        for key in [key for key, hook in hooks.items() if hook is _check_loaded]:
+            del hooks[key]
+
+
+def locks(model: nn.Module) -> Iterator[WeightLock]:
+    """Yield the locks of a model, however it is wrapped, in the model's order."""
+    for module in model.modules():
+        lock = module.__dict__.get(_ATTRIBUTE)
+        if isinstance(lock, WeightLock):
+            yield lock
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _placed_like(pruned: Tensor, weight: Tensor) -> Tensor:
+    """Shard as the weight is sharded, each process from what it has: nothing is sent."""
+    if isinstance(weight, DTensor) and not isinstance(pruned, DTensor):
+        return distribute_tensor(
+            pruned.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
+        )
+    return pruned.to(weight.device)
+
+
+def _check_loaded(module: nn.Module, _keys: Any) -> None:
+    lock = module.__dict__.get(_ATTRIBUTE)
+    if isinstance(lock, WeightLock) and not lock.is_open and (revived := lock.num_revived()):
+        raise LockError(
+            f"{lock.name}: the state dict that was loaded has {revived} nonzero values where the locked "
+            "pattern is pruned; load a checkpoint of the same pattern, or call PatternLock.unlock first"
+        )
+
+
+def _install_optimizer_hooks() -> None:
+    if not _optimizer_hooks:
+        _optimizer_hooks.append(register_optimizer_step_pre_hook(_before_step))
+        _optimizer_hooks.append(register_optimizer_step_post_hook(_after_step))
+
+
+def _before_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+    for lock in list(_every_lock):
+        lock.follow()
+
+
+def _after_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+    stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    for lock in list(_every_lock):
+        if id(lock.weight) in stepped:
+            lock.restore_zeros()
