@@ -1,8 +1,8 @@
 """Sparse encoder models that stay sparse.
 
 ``import sparsezoo_hub`` registers the pattern lock with transformers: from then on, stock
-``from_pretrained`` loads a pruned model with its zeros locked. Nothing heavy is imported before
-transformers itself is.
+``from_pretrained`` loads a pruned model with its zeros locked, and peft does not merge an adapter into a
+locked weight unasked. Nothing heavy is imported before transformers or peft itself is.
 """
 
 from importlib import import_module
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
+    from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked, trusting_zeros
 
 __version__ = "0.1.0"
-__all__ = ["PatternLock", "is_locked"]
+__all__ = ["PatternLock", "is_locked", "trusting_zeros"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,5 +27,10 @@ def _register_pattern_lock(_module: Any) -> None:
     import_module("sparsezoo_hub.hub.pattern_lock_plugin")
 
 
+def _guard_merging(tuners: Any) -> None:
+    import_module("sparsezoo_hub.core.adapter_guard").guard_merging(tuners)
+
+
 # Runs at once if transformers' quantizers are imported already, else as soon as they are.
 wrapt.register_post_import_hook(_register_pattern_lock, "transformers.quantizers.auto")
+wrapt.register_post_import_hook(_guard_merging, "peft.tuners.tuners_utils")

@@ -19,7 +19,7 @@ from sparsezoo_hub.cli.train import train
 from sparsezoo_hub.cli.verify import verify
 from sparsezoo_hub.errors import SparseZooError
 
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended, and Typer exits with
 
 app = typer.Typer(
     name="sparsezoo-hub",
@@ -50,9 +50,10 @@ def run_verb(main: typer.Typer) -> None:
             f"[bold red]error:[/] {_escaped(error.strerror)}{where}: choose another folder, or make room"
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("interrupted: the same command goes on after the last finished step")
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer's answer to Ctrl-C
+            errors.print("interrupted: the same command goes on after the last finished step")
+        raise
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ cannot revive a weight. The user's training loop takes no part in it. ``core.wei
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from sparsezoo_hub.core.weight_lock import WeightLock, locks, release
 from sparsezoo_hub.errors import LockError, MaskError
 
 QUANT_METHOD = "pattern_lock"
+_trusting_zeros: ContextVar[bool] = ContextVar("trusting_zeros", default=False)
 
 
 class PatternLock:
@@ -122,16 +124,15 @@ class PatternLock:
         held = list(locks(model))
         if not held:
             raise LockError("this model is not locked: there is no pattern to edit")
-        before = PatternLock.masks(model)
-        masks = dict(before)
+        chosen = PatternLock.masks(model)
+        masks = dict(chosen)
         for lock in held:
             lock.is_open = True
-        finished = False
         try:
             yield masks
-            finished = True
+            _check_fit({lock.name: lock.module.weight for lock in held}, masks)
+            chosen = masks
         finally:
-            chosen = masks if finished else before
             _replace(held, chosen)
             config = getattr(base_model(model), "config", None)
             if config is not None:
@@ -176,6 +177,24 @@ class PatternLock:
 def is_locked(model: nn.Module) -> bool:
     """Return whether any weight of the model is locked, however the model is wrapped."""
     return next(locks(model), None) is not None
+
+
+@contextmanager
+def trusting_zeros() -> Iterator[None]:
+    """Inside, ``from_pretrained`` takes the zeros for the pattern where they do not fit the promised masks.
+
+    For a repository whose weights were changed after packaging, when you know why.
+    """
+    token = _trusting_zeros.set(True)
+    try:
+        yield
+    finally:
+        _trusting_zeros.reset(token)
+
+
+def trusts_zeros() -> bool:
+    """Return whether this code runs inside ``trusting_zeros``."""
+    return _trusting_zeros.get()
 
 
 def masks_from_zeros(model: nn.Module) -> dict[str, Tensor]:

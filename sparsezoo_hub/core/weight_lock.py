@@ -41,6 +41,7 @@ class WeightLock:
         self.weight: Tensor = module.weight
         self.pruned = _placed_like(~mask, self.weight)
         self.is_open = False  # inside PatternLock.editing
+        self.handle: Any = None
         self._hook()
         setattr(module, _ATTRIBUTE, self)
         module.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
@@ -63,21 +64,24 @@ class WeightLock:
             LockError: if it cannot be locked: flattened, partitioned or parametrized.
         """
         weight = self.module._parameters.get("weight")
+        if weight is None or weight.shape != self.pruned.shape:
+            found = "none" if weight is None else f"one of shape {tuple(weight.shape)}"
+            raise LockError(
+                f"the pattern lock of {self.name} cannot hold: its parameter of shape "
+                f"{tuple(self.pruned.shape)} was replaced by {found}; use DDP or FSDP2 instead of what "
+                "flattens or partitions parameters (FSDP1, DeepSpeed ZeRO-3), or call PatternLock.unlock"
+            )
         if weight is not self.weight:
-            if weight is None or weight.shape != self.pruned.shape:
-                found = "none" if weight is None else f"one of shape {tuple(weight.shape)}"
-                raise LockError(
-                    f"the pattern lock of {self.name} cannot hold: its parameter of shape "
-                    f"{tuple(self.pruned.shape)} was replaced by {found}; use DDP or FSDP2 instead of what "
-                    "flattens or partitions parameters (FSDP1, DeepSpeed ZeRO-3), or call PatternLock.unlock"
-                )
-            self.handle.remove()
+            if isinstance(self.weight, DTensor) and not isinstance(weight, DTensor):
+                return  # what FSDP2 gathered for a forward pass; the optimizer has the sharded parameter
+            self.unhook()
             self.weight = weight
             self.pruned = _placed_like(self.pruned, weight)
-            self._hook()
-            self.mask_gradient(weight)
         elif self.pruned.device != weight.device:  # the model moved since the last step
             self.pruned = self.pruned.to(weight.device)
+        if self.handle is None and weight.requires_grad:  # another parameter, or not frozen any more
+            self._hook()
+            self.mask_gradient(weight)
 
     def mask_gradient(self, _weight: Tensor) -> None:
         """Zero the gradient of pruned entries (equation 5)."""
@@ -89,16 +93,26 @@ class WeightLock:
         """Zero pruned entries."""
         _local(self.weight).masked_fill_(_local(self._pruned_beside(self.weight)), 0)
 
+    def unhook(self) -> None:
+        """Let go of the parameter."""
+        if self.handle is not None:
+            self.handle.remove()
+            self.handle = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "handle"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.is_open = False  # PatternLock.editing closes the original only
+        self.handle = None
         self._hook()
 
     def _hook(self) -> None:
         _install_optimizer_hooks()
         _every_lock.add(self)
+        if not self.weight.requires_grad:  # torch hooks no frozen parameter
+            return
         hook = weakref.WeakMethod(self.mask_gradient)
 
         def mask_gradient(weight: Tensor) -> None:
@@ -117,7 +131,7 @@ def release(module: nn.Module) -> None:
     """Take the lock off a module; the zeros stay where they are until something trains them."""
     lock: WeightLock | None = module.__dict__.pop(_ATTRIBUTE, None)
     if lock is not None:
-        lock.handle.remove()
+        lock.unhook()
         _every_lock.discard(lock)
         hooks = module._load_state_dict_post_hooks
         for key in [key for key, hook in hooks.items() if hook is _check_loaded]:

@@ -16,9 +16,9 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from sparsezoo_hub.core.masks import mask_digest
-from sparsezoo_hub.core.pattern_lock import QUANT_METHOD, PatternLock, masks_from_zeros
+from sparsezoo_hub.core.pattern_lock import QUANT_METHOD, PatternLock, masks_from_zeros, trusts_zeros
 from sparsezoo_hub.core.targets import linear_modules
-from sparsezoo_hub.errors import MaskError
+from sparsezoo_hub.errors import LockError, MaskError
 from sparsezoo_hub.packaging.layout import MASKS
 from sparsezoo_hub.packaging.mask_file import read_masks
 
@@ -56,12 +56,14 @@ class PatternLockLoader(HfQuantizer):
         """Lock the model and take every trace of quantization off it.
 
         Raises:
+            LockError: if weights are not in memory (offloaded), so that nothing can be locked.
             MaskError: if neither the zeros nor the mask file of the checkpoint fit the promised digest.
         """
         for trace in ("hf_quantizer", "is_quantized", "quantization_method"):
             model.__dict__.pop(trace, None)
+        _check_present(model)
         masks = masks_from_zeros(model)
-        if mask_digest(masks) != self.quantization_config.mask_digest:
+        if mask_digest(masks) != self.quantization_config.mask_digest and not trusts_zeros():
             masks = self._masks_from_file(model)
         PatternLock.lock(model, masks)
         return model
@@ -83,7 +85,8 @@ class PatternLockLoader(HfQuantizer):
             raise MaskError(
                 f"{model.name_or_path}: the zeros of the weights do not fit the mask digest {promised[:19]}… "
                 f"of config.json, and there is no {MASKS} beside them; add the file, or remove "
-                "quantization_config from config.json to load the weights without a lock"
+                "quantization_config from config.json to load the weights without a lock, or load inside "
+                "`with sparsezoo_hub.trusting_zeros():` to lock the zeros that there are"
             )
         masks = read_masks(path)
         if mask_digest(masks) != promised:
@@ -93,6 +96,15 @@ class PatternLockLoader(HfQuantizer):
             )
         present = linear_modules(model)
         return {name: mask for name, mask in masks.items() if name in present}
+
+
+def _check_present(model: "PreTrainedModel") -> None:
+    away = [name for name, module in linear_modules(model).items() if module.weight.is_meta]
+    if away:
+        raise LockError(
+            f"{model.name_or_path}: {len(away)} weights are offloaded, {away[0]} for example, and cannot be "
+            "locked: load the model into memory (a device_map without offloading)"
+        )
 
 
 def _mask_file(checkpoint: Path) -> Path | None:

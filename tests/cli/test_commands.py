@@ -5,11 +5,9 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from packaging_case import tiny_contents
 from transformers import AutoTokenizer
 
 from sparsezoo_hub.cli.app import main
-from sparsezoo_hub.packaging.package import write_package
 from sparsezoo_hub.training.python_documentation import python_documentation
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart" / "bert-tiny-90.yaml"
@@ -30,13 +28,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
         return int(ended.value.code or 0), out, err
 
     return run_command
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "package"
-    write_package(folder, tiny_contents())
-    return folder
 
 
 @pytest.fixture

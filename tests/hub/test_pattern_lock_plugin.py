@@ -19,10 +19,9 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from sparsezoo_hub import PatternLock, is_locked
+from sparsezoo_hub import PatternLock, is_locked, trusting_zeros
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.errors import MaskError
-from sparsezoo_hub.packaging.package import write_package
 
 HEADS = (
     AutoModelForMaskedLM,
@@ -32,13 +31,6 @@ HEADS = (
     AutoModel,
 )
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plugin") / "package"
-    write_package(folder, tiny_contents())
-    return folder
 
 
 @pytest.fixture
@@ -136,6 +128,17 @@ def test_zeros_that_fit_no_promise_and_no_mask_file_are_refused(package: Path) -
     change_weights(package, {"bert.encoder.layer.0.attention.self.query.weight": (1, 0.5)})
     (package / "masks.safetensors").unlink()
     with pytest.raises(MaskError, match=r"there is no masks\.safetensors beside them"):
+        AutoModelForMaskedLM.from_pretrained(package)
+
+
+def test_zeros_are_trusted_where_the_user_says_so(package: Path) -> None:
+    name = "encoder.layer.0.attention.self.query.weight"
+    pruned = int((~magnitude_masks(tiny_contents().model)[name]).flatten().nonzero()[0])
+    change_weights(package, {f"bert.{name}": (pruned, 0.5)})
+    with trusting_zeros():
+        model = AutoModelForMaskedLM.from_pretrained(package)
+    assert PatternLock.masks(model)[name].flatten()[pruned]
+    with pytest.raises(MaskError, match="disagree"):
         AutoModelForMaskedLM.from_pretrained(package)
 
 

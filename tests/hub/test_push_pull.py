@@ -20,13 +20,6 @@ from sparsezoo_hub.packaging.package import write_package
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("push") / "package"
-    write_package(folder, tiny_contents())
-    return folder
-
-
 def hashes(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,23 +1,12 @@
-"""One finished run for the whole session, on one thread."""
+"""One finished run for the whole session."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from run_case import STAGES, tiny_recipe, write_texts
 
 from sparsezoo_hub.training.run import RecipeRun
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # On models this small, threads wait for each other more than they compute, above all on busy cores.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
