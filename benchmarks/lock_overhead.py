@@ -18,6 +18,7 @@ from transformers import BertConfig, BertForMaskedLM
 from sparsezoo_hub import PatternLock
 from sparsezoo_hub.core.masks import top_k_mask
 from sparsezoo_hub.core.targets import match_targets
+from sparsezoo_hub.core.weight_lock import locks
 
 BATCH, LENGTH, SPARSITY = 8, 128, 0.9
 
@@ -79,7 +80,7 @@ def main() -> None:
     console.print(f"step without lock: median {statistics.median(free for free, *_ in rounds):.3f} s")
     console.print(f"step with lock:    median {statistics.median(held for _, held, _ in rounds):.3f} s")
     console.print(f"ratio: median {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
-    held = sum(lock.element_size() * lock.numel() for lock in map(torch.logical_not, masks.values()))
+    held = sum(lock.keep.nbytes for lock in locks(locked))
     console.print(f"memory of the masks: {held / numel:.2f} bytes per locked weight")
 
 

@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from sparsezoo_hub.errors import LockError
 
 _ATTRIBUTE = "_pattern_lock"
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a float
 _every_lock: "weakref.WeakSet[WeightLock]" = weakref.WeakSet()
 _optimizer_hooks: list[Any] = []  # one pair for the process, installed by the first lock
 
@@ -25,8 +26,9 @@ _optimizer_hooks: list[Any] = []  # one pair for the process, installed by the f
 class WeightLock:
     """The lock of one module's ``weight``.
 
-    It keeps where the weight is pruned, the mask's complement: ``masked_fill_`` then leaves +0.0 and clears
-    nan, which a product with the mask would not. That is 1 byte per entry.
+    It keeps the mask as int8, every bit set where the weight is kept: 1 byte per entry. The bits a weight
+    and its mask share are the weight, or exactly +0.0 whatever was there; a product with the mask would leave
+    -0.0 and nan, and ``masked_fill_`` takes twice as long on a CPU.
 
     Args:
         module: whose weight is locked; an earlier lock of it is replaced.
@@ -39,7 +41,7 @@ class WeightLock:
         self.module = module
         self.name = name
         self.weight: Tensor = module.weight
-        self.pruned = _placed_like(~mask, self.weight)
+        self.keep = _placed_like(-mask.to(torch.int8), self.weight)
         self.is_open = False  # inside PatternLock.editing
         self.handle: Any = None
         self._hook()
@@ -49,13 +51,13 @@ class WeightLock:
     @property
     def mask(self) -> Tensor:
         """Bool, True = kept, whole: gathered from every process if the weight is sharded."""
-        pruned = self.pruned.full_tensor() if isinstance(self.pruned, DTensor) else self.pruned
-        return ~pruned
+        keep = self.keep.full_tensor() if isinstance(self.keep, DTensor) else self.keep
+        return keep != 0
 
     def num_revived(self) -> int:
         """Return how many pruned entries are not 0.0; of this process's shard, if the weight is sharded."""
         self.follow()
-        return int(torch.count_nonzero(_local(self.weight).detach()[_local(self.pruned)]))
+        return int(torch.count_nonzero(_local(self.weight).detach()[_local(self.keep) == 0]))
 
     def follow(self) -> None:
         """Hook the module's parameter if it is another one than before, and go to its device.
@@ -64,11 +66,11 @@ class WeightLock:
             LockError: if it cannot be locked: flattened, partitioned or parametrized.
         """
         weight = self.module._parameters.get("weight")
-        if weight is None or weight.shape != self.pruned.shape:
+        if weight is None or weight.shape != self.keep.shape:
             found = "none" if weight is None else f"one of shape {tuple(weight.shape)}"
             raise LockError(
                 f"the pattern lock of {self.name} cannot hold: its parameter of shape "
-                f"{tuple(self.pruned.shape)} was replaced by {found}; use DDP or FSDP2 instead of what "
+                f"{tuple(self.keep.shape)} was replaced by {found}; use DDP or FSDP2 instead of what "
                 "flattens or partitions parameters (FSDP1, DeepSpeed ZeRO-3), or call PatternLock.unlock"
             )
         if weight is not self.weight:
@@ -76,9 +78,9 @@ class WeightLock:
                 return  # what FSDP2 gathered for a forward pass; the optimizer has the sharded parameter
             self.unhook()
             self.weight = weight
-            self.pruned = _placed_like(self.pruned, weight)
-        elif self.pruned.device != weight.device:  # the model moved since the last step
-            self.pruned = self.pruned.to(weight.device)
+            self.keep = _placed_like(self.keep, weight)
+        elif self.keep.device != weight.device:  # the model moved since the last step
+            self.keep = self.keep.to(weight.device)
         if self.handle is None and weight.requires_grad:  # another parameter, or not frozen any more
             self._hook()
             self.mask_gradient(weight)
@@ -86,12 +88,12 @@ class WeightLock:
     def mask_gradient(self, _weight: Tensor) -> None:
         """Zero the gradient of pruned entries (equation 5)."""
         if self.weight.grad is not None:
-            _local(self.weight.grad).masked_fill_(_local(self._pruned_beside(self.weight.grad)), 0)
+            _clear(_local(self.weight.grad), _local(self._keep_beside(self.weight.grad)))
 
     @torch.no_grad()
     def restore_zeros(self) -> None:
         """Zero pruned entries."""
-        _local(self.weight).masked_fill_(_local(self._pruned_beside(self.weight)), 0)
+        _clear(_local(self.weight), _local(self._keep_beside(self.weight)))
 
     def unhook(self) -> None:
         """Let go of the parameter."""
@@ -121,10 +123,10 @@ class WeightLock:
 
         self.handle = self.weight.register_post_accumulate_grad_hook(mask_gradient)  # type: ignore[no-untyped-call]
 
-    def _pruned_beside(self, tensor: Tensor) -> Tensor:
-        if self.pruned.device != tensor.device:
-            self.pruned = self.pruned.to(tensor.device)
-        return self.pruned
+    def _keep_beside(self, tensor: Tensor) -> Tensor:
+        if self.keep.device != tensor.device:
+            self.keep = self.keep.to(tensor.device)
+        return self.keep
 
 
 def release(module: nn.Module) -> None:
@@ -150,13 +152,18 @@ def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _placed_like(pruned: Tensor, weight: Tensor) -> Tensor:
+def _clear(values: Tensor, keep: Tensor) -> None:
+    """Set the bits of ``values`` to zero where those of ``keep`` are; int8 is widened with its sign."""
+    values.detach().view(_INTEGERS[values.element_size()]).bitwise_and_(keep)
+
+
+def _placed_like(keep: Tensor, weight: Tensor) -> Tensor:
     """Shard as the weight is sharded, each process from what it has: nothing is sent."""
-    if isinstance(weight, DTensor) and not isinstance(pruned, DTensor):
+    if isinstance(weight, DTensor) and not isinstance(keep, DTensor):
         return distribute_tensor(
-            pruned.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
+            keep.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
         )
-    return pruned.to(weight.device)
+    return keep.to(weight.device)
 
 
 def _check_loaded(module: nn.Module, _keys: Any) -> None:

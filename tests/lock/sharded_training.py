@@ -86,9 +86,9 @@ def outcome(wrapper: str, optimizer: str, broken: str = "") -> dict[str, Any]:
         "same_digest": mask_digest(PatternLock.masks(wrapped)) == digest,
         "checksum": float(sum(weight.double().sum() for weight in weights.values())),
         "masks_sharded_like_weights": all(
-            isinstance(lock.pruned, DTensor)
-            and lock.pruned.placements == lock.module.weight.placements
-            and lock.pruned.to_local().shape == lock.module.weight.to_local().shape
+            isinstance(lock.keep, DTensor)
+            and lock.keep.placements == lock.module.weight.placements
+            and lock.keep.to_local().shape == lock.module.weight.to_local().shape
             for lock in locks(wrapped)
         ),
         "revived_after_evaluation": None if broken else after_evaluation(wrapped),
