@@ -171,11 +171,16 @@ def train_plain(model: nn.Module, optimizer: Optimizer, head: str = "masked-lm",
             loss.backward()
             return loss
 
-        if isinstance(optimizer, torch.optim.LBFGS):
-            optimizer.step(closure)
-        else:
-            closure()
-            optimizer.step()
+        step(optimizer, closure)
+
+
+def step(optimizer: Optimizer, closure: Callable[[], Tensor]) -> None:
+    """One step: LBFGS calls the closure by itself, the others find the gradient in place."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.step(closure)
+    else:
+        closure()
+        optimizer.step()
 
 
 def train_accelerate(model: nn.Module, optimizer: Optimizer, head: str = "masked-lm", steps: int = 3) -> None:

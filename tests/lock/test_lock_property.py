@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lock_case import OPTIMIZERS
+from lock_case import OPTIMIZERS, step
 from torch import Tensor, nn
 
 from sparsezoo_hub import PatternLock
@@ -70,17 +70,17 @@ def test_zeros_never_revive(
     }
     early = OPTIMIZERS["sgd"](model.parameters())
     if kept_optimizer:  # momentum from before the lock
-        step(model, early)
+        train_once(model, early)
     PatternLock.prune(model, masks)
     for event, name in events:
         model = live(model, event)
         optimizer = OPTIMIZERS[name](model.parameters())
         for _ in range(2):
-            step(model, optimizer)
+            train_once(model, optimizer)
         assert revived(model, masks) == PatternLock.revived(model) == 0
 
 
-def step(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
+def train_once(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
     inputs = torch.randn(3, model[0].in_features, dtype=model[0].weight.dtype)
 
     def closure() -> Tensor:
@@ -89,8 +89,4 @@ def step(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
         loss.backward()
         return loss
 
-    if isinstance(optimizer, torch.optim.LBFGS):
-        optimizer.step(closure)
-    else:
-        closure()
-        optimizer.step()
+    step(optimizer, closure)
