@@ -28,8 +28,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (quickstart, train, evaluate, export, package, inspect, verify, push, pull, serve, recipes):
+for verb in (quickstart, train, evaluate, export, package, inspect, verify, push, pull, serve):
     app.command()(verb)
+app.add_typer(recipes, name="recipes")
 
 
 def run_verb(main: typer.Typer) -> None:
@@ -52,7 +53,7 @@ def run_verb(main: typer.Typer) -> None:
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer's answer to Ctrl-C
-            errors.print("interrupted: the same command goes on after the last finished step")
+            errors.print("interrupted: the same command goes on from the last checkpoint")
         raise
 
 

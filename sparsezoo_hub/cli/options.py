@@ -16,6 +16,40 @@ TextFiles = Annotated[
     list[Path] | None,
     typer.Option("--text", help="Text (txt, jsonl, jsonl.gz with a `text` field); repeat for more files."),
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        help="The task's train, validation and test files (json, jsonl, csv, parquet).",
+    ),
+]
 BackboneReference = Annotated[
     str | None, typer.Option("--backbone", help="A folder or Hub id instead of the recipe's own backbone.")
+]
+NamedTextFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="[CORPUS=]FILE",
+        help="Text (txt, jsonl, jsonl.gz with a `text` field), for one of the recipe's corpora or all of "
+        "them; repeat for more files.",
+    ),
+]
+NamedDataFolders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[TASK=]FOLDER",
+        help="Train, validation and test files of a task, instead of its data set on the Hub.",
+    ),
+]
+NamedParents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone",
+        metavar="[PARENT=]MODEL",
+        help="A folder or Hub id instead of the recipe's own backbone, or another of its parents; "
+        "`tiny` tries the whole recipe out at a size of seconds.",
+    ),
 ]

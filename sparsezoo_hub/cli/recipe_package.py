@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from sparsezoo_hub.core.recipe import Provenance, Recipe
+from sparsezoo_hub.core.lineage import root_parent
+from sparsezoo_hub.core.recipe import Provenance, Recipe, Stage
 from sparsezoo_hub.packaging.manifest import Manifest, MaskedLMLoss, Measurements, TaskResult
 from sparsezoo_hub.packaging.package import PackageContents, write_package
 from sparsezoo_hub.training.corpora import text_digest
@@ -18,6 +19,12 @@ from sparsezoo_hub.training.stage_training import StageResult
 
 NUM_ONNX_TEXTS = 24
 _RECORDED = ("sparsezoo-hub", "torch", "transformers", "tokenizers", "huggingface_hub", "onnxruntime")
+
+_HUB_TASKS = {
+    "sequence_classification": "text-classification",
+    "token_classification": "token-classification",
+    "question_answering": "question-answering",
+}
 
 Results = Mapping[str, list[StageResult]]
 
@@ -35,37 +42,59 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
         PackageError: if it cannot be written; an earlier package is then untouched.
     """
     stage = run.recipe.stage(run.recipe.package)
-    train, validation = run.documents
     model = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(run.model_folder(stage.name))
-    backbone = run.override or run.recipe.backbone.pretrained
+    name = next(name for name, parent in run.recipe.parents.items() if parent is root_parent(run.recipe))
+    source = run.overrides.get(name) or run.recipe.parents[name].pretrained
     return write_package(
         folder,
         PackageContents(
             model=model,
             tokenizer=run.tokenizer,
-            recipe=resolved_recipe(run),
-            texts=[each.text for each in [*validation, *train][:NUM_ONNX_TEXTS]],
+            recipe=resolved_recipe(run, results),
+            texts=_sample_texts(run),
             measurements=_measurements(run, results),
-            base_model=None if backbone is None or Path(backbone).exists() else backbone,
+            base_model=None if source is None or Path(source).exists() else source,
             repo_id=repo_id,
         ),
     )
 
 
-def resolved_recipe(run: RecipeRun) -> Recipe:
-    """Return the recipe with what this run was made of: text, backbone, versions."""
-    train, validation = run.documents
-    names = [path.name for path in run.text] or [f"documentation of Python {platform.python_version()}"]
+def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
+    """Return the recipe as it was run, every length in steps, with what it was run on."""
+    settings = {name: each[0].settings for name, each in results.items()}
+    sources = {
+        name: run.overrides.get(name) or parent.pretrained or f"{parent.model_type}, initialised at random"
+        for name, parent in run.recipe.parents.items()
+    }
     return run.recipe.model_copy(
         update={
+            "stages": tuple(settings.get(stage.name, stage) for stage in run.recipe.stages),
             "provenance": Provenance(
-                backbone=run.override or run.recipe.backbone.pretrained or "random weights",
-                text=(*names, text_digest([*train, *validation])),
-                max_steps=run.max_steps,
+                parents=sources,
+                data={stage.data: _data_names(run, stage) for stage in run.recipe.stages},
+                max_steps=run.limits.max_steps,
+                precision="bfloat16" if run.limits.bf16 else "float32",
                 versions={"python": platform.python_version(), **{name: version(name) for name in _RECORDED}},
-            )
+            ),
         }
     )
+
+
+def _data_names(run: RecipeRun, stage: Stage) -> tuple[str, ...]:
+    if stage.is_language_modelling:
+        names = [path.name for path in run.data.files(stage.data)]
+        train, validation = run.data.documents(stage.data)
+        return (
+            *(names or [f"documentation of Python {platform.python_version()}"]),
+            text_digest([*train, *validation]),
+        )
+    folder = run.data.folder(stage.data)
+    return ("the task's own data" if folder is None else folder.name,)
+
+
+def _sample_texts(run: RecipeRun) -> list[str]:
+    train, validation = run.documents
+    return [each.text for each in [*validation, *train][:NUM_ONNX_TEXTS]]
 
 
 def hardware() -> str:
@@ -87,7 +116,7 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
     losses = {
         name: each[0].validation_loss
         for name, each in results.items()
-        if run.recipe.stage(name).objective.kind == "masked_lm"
+        if run.recipe.stage(name).is_language_modelling
     }
     student = losses.get(stage.name)
     upstream = [result for name in _lineage(run.recipe, stage.name) for result in results.get(name, [])]
@@ -96,9 +125,10 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
         if student is None
         else MaskedLMLoss(teacher=losses.get(stage.teacher or ""), student=student),
         results=tuple(
-            _task_result(run.recipe, name, each)
+            result
             for name, each in results.items()
-            if run.recipe.stage(name).objective.kind == "sequence_classification"
+            if name not in losses
+            for result in _task_results(run.recipe, name, each)
         ),
         train_seconds=round(sum(result.seconds for result in upstream), 1),
         hardware=hardware(),
@@ -107,22 +137,32 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
 
 def _lineage(recipe: Recipe, name: str) -> set[str]:
     """The stage and every stage that it starts from or learns from."""
-    if name == "backbone":
+    if name in recipe.parents:
         return set()
     stage = recipe.stage(name)
     parents = [stage.model, *([stage.teacher] if stage.teacher else [])]
     return {name}.union(*(_lineage(recipe, parent) for parent in parents))
 
 
-def _task_result(recipe: Recipe, name: str, results: list[StageResult]) -> TaskResult:
+def _task_results(recipe: Recipe, name: str, results: list[StageResult]) -> list[TaskResult]:
     stage = recipe.stage(name)
-    accuracies = [result.validation_accuracy for result in results]
-    return TaskResult(
-        task="text-classification",
-        dataset=stage.data,
-        metric="accuracy",
-        mean=statistics.fmean(accuracies),
-        std=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        seeds=tuple(result.seed for result in results),
-        label=None if stage.model == recipe.package else name,
-    )
+    is_own = recipe.package in (stage.name, stage.model)
+    return [
+        TaskResult(
+            task=_HUB_TASKS[stage.objective.kind],
+            dataset=stage.data,
+            metric=metric,
+            mean=statistics.fmean(values),
+            std=statistics.stdev(values) if len(values) > 1 else 0.0,
+            seeds=tuple(result.seed for result in results),
+            label=None if is_own else name,
+        )
+        for metric, values in _metrics(results).items()
+    ]
+
+
+def _metrics(results: list[StageResult]) -> dict[str, list[float]]:
+    names = results[0].metrics or {"accuracy": 0.0}
+    return {
+        name: [result.metrics.get(name, result.validation_accuracy) for result in results] for name in names
+    }

@@ -1,25 +1,37 @@
 """``sparsezoo-hub train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sparsezoo_hub.cli.console import print_json, quiet_loading, say
-from sparsezoo_hub.cli.options import BackboneReference, Json, TextFiles
+from sparsezoo_hub.cli.named_options import named_files, named_folders, named_parents
+from sparsezoo_hub.cli.options import Json, NamedDataFolders, NamedParents, NamedTextFiles
+
+if TYPE_CHECKING:
+    from sparsezoo_hub.training.stage_training import StageResult
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or a name of `sparsezoo-hub recipes`.")],
-    text: TextFiles = None,
-    backbone: BackboneReference = None,
+    recipe: Annotated[
+        str, typer.Argument(help="A YAML file, or a name of `sparsezoo-hub recipes list`; NAME:VARIANT.")
+    ],
+    *,
+    text: NamedTextFiles = None,
+    data: NamedDataFolders = None,
+    backbone: NamedParents = None,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
     ] = None,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
+    ] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Optimizer steps between checkpoints.")] = 500,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE'S NAME].")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe's stages and package the result; a second start goes on after the last finished stage.
+    """Run a recipe's stages and package the result; a second start goes on from the last checkpoint.
 
     On several devices: accelerate launch -m sparsezoo_hub.train RECIPE
     """
@@ -29,15 +41,22 @@ def train(
     from sparsezoo_hub.cli.recipe_package import package_run
     from sparsezoo_hub.training.recipe_library import load_recipe
     from sparsezoo_hub.training.run import RecipeRun
+    from sparsezoo_hub.training.stage_training import Limits
 
     quiet_loading()
     loaded = load_recipe(recipe)
     folder = out or Path("runs") / loaded.name
     with ProgressDisplay() as display:
         run = RecipeRun(
-            loaded, folder, text=text or (), backbone=backbone, max_steps=max_steps, watcher=display
+            loaded,
+            folder,
+            text=named_files(text),
+            data=named_folders(data),
+            parents=named_parents(backbone),
+            limits=Limits(max_steps=max_steps, checkpoint_every=checkpoint_every, bf16=bf16),
+            watcher=display,
         )
-        run.make_backbone()
+        run.make_parents()
         results = {stage.name: run.run_stage(stage.name) for stage in run.recipe.stages}
     if not PartialState().is_main_process:
         return
@@ -55,7 +74,12 @@ def train(
         for result in group:
             say(
                 f"{name} seed {result.seed}: validation loss {result.validation_loss:.4f}, "
-                f"accuracy {result.validation_accuracy:.4f}, {result.steps} steps in {result.seconds:.0f} s"
+                f"{_scores(result)}, {result.steps} steps in {result.seconds:.0f} s"
             )
     say(f"package: {folder / 'package'}, sparsity {manifest.sparsity.overall:.4f}")
     say(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")
+
+
+def _scores(result: "StageResult") -> str:
+    scores = result.metrics or {"accuracy": result.validation_accuracy}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())

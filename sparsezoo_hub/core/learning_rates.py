@@ -1,7 +1,16 @@
-"""Learning-rate schedules: the factor of the peak learning rate at each step."""
+"""Learning-rate schedules: the factor of the peak learning rate at each step.
 
-from collections.abc import Callable, Mapping
+All lengths are optimizer steps. Every schedule takes the same arguments and uses those it has a use for;
+``NEEDS`` says which one it cannot do without.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from sparsezoo_hub.core.names import check_choice
 
 
 @dataclass(frozen=True)
@@ -19,40 +28,97 @@ class Window:
         return (step - self.start) % self.interval == 0 or step == self.end
 
 
-def linear(step: int, *, total: int, warmup: int, window: Window | None = None) -> float:
-    """Return the factor of a linear warm-up and decay to zero.
+@dataclass(frozen=True)
+class Restart:
+    """The learning rate jumps to ``factor`` times the peak at step ``at`` and decays from there.
+
+    ``factor`` is above 0 and may be above 1: the quantization half of oBERTa (table 24) restarts at 5e-5
+    whatever the peak of the first half was, 1e-5 for example.
+    """
+
+    at: int
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.at < 1:
+            raise ValueError(f"a restart comes after the first step: at must be 1 or more, got {self.at}")
+        if not 0 < self.factor < math.inf:  # also refuses nan
+            raise ValueError(
+                f"the restart at step {self.at} needs a factor of the peak above 0, got {self.factor}"
+            )
+
+
+class Schedule(Protocol):
+    """What every schedule of ``LEARNING_RATES`` is."""
+
+    def __call__(
+        self,
+        step: int,
+        *,
+        total: int,
+        warmup: int = 0,
+        window: Window | None = None,
+        cycle: int | None = None,
+        restarts: Sequence[Restart] = (),
+    ) -> float:
+        """Return the factor of the peak learning rate after ``step`` optimizer steps."""
+
+
+def linear(
+    step: int,
+    *,
+    total: int,
+    warmup: int = 0,
+    window: Window | None = None,
+    cycle: int | None = None,
+    restarts: Sequence[Restart] = (),
+) -> float:
+    """Return the factor of a linear warm-up and decay to zero, in [0, 1].
 
     Args:
         step: optimizer steps done, in [0, total].
         total: steps of the stage.
         warmup: steps of the warm-up.
-        window: not used; every schedule takes the same arguments.
+        window: not used.
+        cycle: not used.
+        restarts: not used.
     """
-    del window
+    del window, cycle, restarts
     if step < warmup:
         return step / warmup
-    return max(0.0, (total - step) / max(1, total - warmup))
+    return _decay(step, warmup, total)
 
 
-def rewinding(step: int, *, total: int, warmup: int, window: Window | None = None) -> float:
+def rewinding(
+    step: int,
+    *,
+    total: int,
+    warmup: int = 0,
+    window: Window | None = None,
+    cycle: int | None = None,
+    restarts: Sequence[Restart] = (),
+) -> float:
     """Return the factor of linear decay that is rewound at each mask update (Prune OFA, appendix C).
 
     Inside the window the factor goes back, every ``interval`` steps, to what it was at the window's start;
     after it, the decay goes on as it was planned. With P the window's length and D the steps left for
     decaying: ``(total - P - step) / D`` before, ``(total - P - start - (step - start) % interval) / D``
-    inside, ``(total - step) / D`` after.
+    inside, ``(total - step) / D`` after; in [0, 1].
 
     Args:
         step: optimizer steps done, in [0, total].
         total: steps of the stage.
         warmup: steps of the warm-up.
         window: the mask updates, within [0, total].
+        cycle: not used.
+        restarts: not used.
 
     Raises:
         ValueError: without a window.
     """
+    del cycle, restarts
     if window is None:
-        raise ValueError("learning-rate rewinding follows the mask updates: the stage needs pruning")
+        raise ValueError(MISSING["window"])
     if step < warmup:
         return step / warmup
     length = window.end - window.start
@@ -66,4 +132,149 @@ def rewinding(step: int, *, total: int, warmup: int, window: Window | None = Non
     return min(1.0, max(0.0, left / decay))
 
 
-LEARNING_RATES: Mapping[str, Callable[..., float]] = {"linear": linear, "rewinding": rewinding}
+def cyclic(
+    step: int,
+    *,
+    total: int,
+    warmup: int = 0,
+    window: Window | None = None,
+    cycle: int | None = None,
+    restarts: Sequence[Restart] = (),
+) -> float:
+    """Return the factor of a linear decay to 0 that starts again every ``cycle`` steps, in [0, 1].
+
+    Sparse*BERT's pre-training (section 4.3, twice per epoch from 5e-4 to 0) and oBERTa's (table 22, every
+    half epoch). As in SparseML the last step of a cycle of C steps is taken at 0:
+    ``1 - (step % C) / (C - 1)``.
+
+    The papers are silent on the edges. Cycles begin at the multiples of ``cycle``, so that they stay aligned
+    with the epochs: a warm-up shortens the first cycle, and the last one is as short as the stage leaves it;
+    both still go from 1 to 0. A cycle of a single step is its own end, 0; but with ``cycle=1``, where every
+    step would be, each is at the peak.
+
+    Args:
+        step: optimizer steps done, in [0, total].
+        total: steps of the stage.
+        warmup: steps of the warm-up.
+        window: not used.
+        cycle: steps from one peak to the next, at least 1.
+        restarts: not used.
+
+    Raises:
+        ValueError: without a cycle, or if it is below 1.
+    """
+    del window, restarts
+    if cycle is None:
+        raise ValueError(MISSING["cycle"])
+    if cycle < 1:
+        raise ValueError(f"a learning-rate cycle takes at least 1 step, got cycle {cycle}")
+    if step < warmup:
+        return step / warmup
+    if step >= total:
+        return 0.0
+    if cycle == 1:
+        return 1.0
+    begin = step - step % cycle
+    last = min(begin + cycle, total) - 1
+    return _decay(step, max(begin, warmup), last)
+
+
+def restarted(
+    step: int,
+    *,
+    total: int,
+    warmup: int = 0,
+    window: Window | None = None,
+    cycle: int | None = None,
+    restarts: Sequence[Restart] = (),
+) -> float:
+    """Return the factor of linear decays to 0, a new one from each restart on.
+
+    Sparse*BERT's pruning while fine-tuning restarts at epochs 2 and 8 (section 4.3), oBERTa's fine-tuning at
+    epoch 10, for quantization, with another peak (table 24). Each piece is ``linear`` on its own: it would
+    reach 0 at the step of the next restart, or at ``total``, so no step is taken at 0.
+
+    Args:
+        step: optimizer steps done, in [0, total].
+        total: steps of the stage.
+        warmup: steps of the warm-up of the first piece; the others start at their peak.
+        window: not used.
+        cycle: not used.
+        restarts: at least one, in order, each after the warm-up and before ``total``.
+
+    Returns:
+        The factor, in [0, max(1, the largest factor of a restart)].
+
+    Raises:
+        ValueError: without restarts, or if they are out of order or outside (warmup, total).
+    """
+    del window, cycle
+    if not restarts:
+        raise ValueError(MISSING["restarts"])
+    borders = [warmup, *(restart.at for restart in restarts), total]
+    if any(later <= earlier for earlier, later in pairwise(borders)):
+        raise ValueError(
+            f"learning-rate restarts must come in order, after the warm-up ({warmup} steps) and before the "
+            f"stage's end ({total}), got {[restart.at for restart in restarts]}"
+        )
+    if step < warmup:
+        return step / warmup
+    factor = 1.0
+    begin, end = borders[0], borders[1]
+    for restart, after in zip(restarts, borders[2:], strict=True):
+        if step >= restart.at:
+            factor, begin, end = restart.factor, restart.at, after
+    return factor * _decay(step, begin, end)
+
+
+LEARNING_RATES: Mapping[str, Schedule] = {
+    "cyclic": cyclic,
+    "linear": linear,
+    "restarts": restarted,
+    "rewinding": rewinding,
+}
+# The one setting that a schedule cannot do without.
+NEEDS: Mapping[str, str] = {"cyclic": "cycle", "restarts": "restarts", "rewinding": "window"}
+MISSING: Mapping[str, str] = {
+    "cycle": "a cyclic learning rate needs cycle, the optimizer steps from one peak to the next",
+    "restarts": "a learning rate with restarts needs restarts, the optimizer steps at which it jumps back up",
+    "window": "learning-rate rewinding follows the mask updates: the stage needs pruning",
+}
+
+
+def check_settings(
+    schedule: str,
+    *,
+    window: Window | None = None,
+    cycle: int | None = None,
+    restarts: Sequence[Restart] = (),
+) -> None:
+    """Check that a schedule gets what it needs, and no setting that would have no effect.
+
+    Args:
+        schedule: a name of ``LEARNING_RATES``.
+        window: the mask updates of the stage. Any schedule may have them; they belong to the pruning.
+        cycle: as in ``cyclic``.
+        restarts: as in ``restarted``.
+
+    Raises:
+        ValueError: if the name is unknown, what the schedule needs is missing, or ``cycle`` or ``restarts``
+            are given to a schedule that does not use them.
+    """
+    check_choice(schedule, LEARNING_RATES, "learning-rate schedule")
+    needed = NEEDS.get(schedule)
+    given = {"window": window is not None, "cycle": cycle is not None, "restarts": bool(restarts)}
+    if needed is not None and not given[needed]:
+        raise ValueError(MISSING[needed])
+    for setting in ("cycle", "restarts"):
+        if given[setting] and setting != needed:
+            user = next(name for name, need in NEEDS.items() if need == setting)
+            raise ValueError(
+                f"{setting} has no effect on the learning-rate schedule {schedule!r}: "
+                f"leave it out, or choose {user!r}"
+            )
+
+
+def _decay(step: int, begin: int, end: int) -> float:
+    """Return 1 at ``begin``, 0 from ``end`` on, and a line between them."""
+    return max(0.0, (end - step) / max(1, end - begin))

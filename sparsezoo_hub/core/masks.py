@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsezoo_hub.core.thresholds import lowest
 from sparsezoo_hub.errors import MaskError, SparsityError
 
 
@@ -46,27 +47,19 @@ def top_k_mask(scores: Tensor, sparsity: float, kept: Tensor | None = None) -> T
         SparsityError: if sparsity is outside [0, 1).
         MaskError: if scores has nan, or kept has another shape.
     """
-    flat = scores.detach().flatten()
-    if torch.isnan(flat).any():
-        raise MaskError("scores contain nan, so no order exists; look for a loss that diverged")
-    zeros = num_zeros(flat.numel(), sparsity)
-    if kept is None:
-        candidates = flat
-    else:
+    zeros = num_zeros(scores.numel(), sparsity)
+    candidates = None
+    if kept is not None:
         if kept.shape != scores.shape:
             raise MaskError(
                 f"mask of shape {tuple(kept.shape)} does not fit scores of shape {tuple(scores.shape)}"
             )
-        candidates = flat.masked_fill(~kept.flatten(), -math.inf)
-        zeros = max(zeros, int((~kept).sum()))
-    if zeros == 0:
-        return torch.ones_like(scores, dtype=torch.bool)
-    threshold = candidates.kthvalue(zeros).values
-    mask = candidates > threshold
-    num_ties_kept = flat.numel() - zeros - int(mask.sum())
-    if num_ties_kept > 0:
-        ties = (candidates == threshold).nonzero().flatten()
-        mask[ties[:num_ties_kept]] = True
+        candidates = kept.flatten()
+        zeros = max(0, zeros - int(torch.count_nonzero(~candidates)))
+    pruned = lowest([scores.detach().flatten()], [candidates], zeros)[0]
+    mask = pruned.logical_not_()
+    if candidates is not None:
+        mask &= candidates
     return mask.view(scores.shape)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sparsezoo_hub.core.masks import mask_digest, sparsity_of
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsity, overall_sparsity
 from sparsezoo_hub.core.targets import base_model, linear_modules
-from sparsezoo_hub.core.weight_lock import WeightLock, locks, release
+from sparsezoo_hub.core.weight_lock import WeightLock, guard_loading, locks, release, unguard_loading
 from sparsezoo_hub.errors import LockError, MaskError
 
 QUANT_METHOD = "pattern_lock"
@@ -99,6 +99,8 @@ class PatternLock:
         """Release every weight; the zeros stay where they are until something trains them."""
         for lock in list(locks(model)):
             release(lock.module)
+        for each in (model, base_model(model)):
+            unguard_loading(each)
         config = getattr(base_model(model), "config", None)
         if config is not None and hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -218,6 +220,8 @@ def _hold(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         release(lock.module)
     for name, module in modules.items():
         WeightLock(module, name, masks[name])
+    for each in (model, base_model(model)):
+        guard_loading(each)
 
 
 def _replace(held: list[WeightLock], masks: Mapping[str, Tensor]) -> None:

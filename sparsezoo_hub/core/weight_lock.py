@@ -140,6 +140,19 @@ def release(module: nn.Module) -> None:
             del hooks[key]
 
 
+def guard_loading(model: nn.Module) -> None:
+    """Refuse a state dict that does not fit the locks of ``model`` before anything of it is copied."""
+    unguard_loading(model)
+    model.register_load_state_dict_pre_hook(_check_incoming)  # type: ignore[no-untyped-call]
+
+
+def unguard_loading(model: nn.Module) -> None:
+    """Take back ``guard_loading``."""
+    hooks = model._load_state_dict_pre_hooks
+    for key in [key for key, hook in hooks.items() if getattr(hook, "hook", None) is _check_incoming]:
+        del hooks[key]
+
+
 def locks(model: nn.Module) -> Iterator[WeightLock]:
     """Yield the locks of a model, however it is wrapped, in the model's order."""
     for module in model.modules():
@@ -166,11 +179,34 @@ def _placed_like(keep: Tensor, weight: Tensor) -> Tensor:
     return keep.to(weight.device)
 
 
+def _check_incoming(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: Any) -> None:
+    for path, child in module.named_modules(prefix=prefix.removesuffix(".")):
+        lock = child.__dict__.get(_ATTRIBUTE)
+        if not isinstance(lock, WeightLock) or lock.is_open:
+            continue
+        incoming = state_dict.get(f"{path}.weight" if path else "weight")
+        # What cannot be compared entry by entry is looked at by _check_loaded, once it is in place.
+        if (
+            isinstance(incoming, Tensor)
+            and not isinstance(incoming, DTensor)
+            and not isinstance(lock.keep, DTensor)
+            and not incoming.is_meta
+            and incoming.shape == lock.keep.shape
+        ):
+            pruned = lock.keep.to(incoming.device) == 0
+            _refuse(lock, int(torch.count_nonzero(incoming.detach()[pruned])))
+
+
 def _check_loaded(module: nn.Module, _keys: Any) -> None:
     lock = module.__dict__.get(_ATTRIBUTE)
-    if isinstance(lock, WeightLock) and not lock.is_open and (revived := lock.num_revived()):
+    if isinstance(lock, WeightLock) and not lock.is_open:
+        _refuse(lock, lock.num_revived())
+
+
+def _refuse(lock: WeightLock, num_revived: int) -> None:
+    if num_revived:
         raise LockError(
-            f"{lock.name}: the state dict that was loaded has {revived} nonzero values where the locked "
+            f"{lock.name}: the state dict to be loaded has {num_revived} nonzero values where the locked "
             "pattern is pruned; load a checkpoint of the same pattern, or call PatternLock.unlock first"
         )
 

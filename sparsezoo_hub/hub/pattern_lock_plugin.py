@@ -5,11 +5,12 @@ Nothing is quantized, and an ordinary model is left behind: ``.half()``, Trainer
 as always.
 """
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
 from torch import Tensor
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.quantizers.base import HfQuantizer
@@ -51,6 +52,7 @@ class PatternLockLoader(HfQuantizer):
         self, model: "PreTrainedModel", checkpoint_files: list[str] | None = None, **_unused: Any
     ) -> None:
         self.checkpoint = Path(checkpoint_files[0]) if checkpoint_files else None
+        self.download_arguments = _download_arguments()
 
     def postprocess_model(self, model: "PreTrainedModel", **_unused: Any) -> "PreTrainedModel":
         """Lock the model and take every trace of quantization off it.
@@ -80,7 +82,7 @@ class PatternLockLoader(HfQuantizer):
     def _masks_from_file(self, model: "PreTrainedModel") -> dict[str, Tensor]:
         """The zeros alone do not tell: a kept weight became 0, or the head lacks a locked weight."""
         promised = self.quantization_config.mask_digest
-        path = None if self.checkpoint is None else _mask_file(self.checkpoint)
+        path = None if self.checkpoint is None else _mask_file(self.checkpoint, self.download_arguments)
         if path is None:
             raise MaskError(
                 f"{model.name_or_path}: the zeros of the weights do not fit the mask digest {promised[:19]}… "
@@ -107,7 +109,22 @@ def _check_present(model: "PreTrainedModel") -> None:
         )
 
 
-def _mask_file(checkpoint: Path) -> Path | None:
+def _download_arguments() -> dict[str, Any]:
+    """Return the token and the wish for local files that ``from_pretrained`` was called with.
+
+    transformers tells a quantizer neither, and the mask file needs both: so they are read where they are,
+    in the running call.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        told = frame.f_locals.get("download_kwargs") if frame.f_code.co_name == "from_pretrained" else None
+        if isinstance(told, dict):
+            return {name: told[name] for name in ("token", "local_files_only") if name in told}
+        frame = frame.f_back
+    return {}
+
+
+def _mask_file(checkpoint: Path, download_arguments: dict[str, Any]) -> Path | None:
     """Return the mask file beside a checkpoint, fetched if the checkpoint lies in the Hub's cache."""
     beside = checkpoint.parent / MASKS
     if beside.exists():
@@ -116,14 +133,22 @@ def _mask_file(checkpoint: Path) -> Path | None:
     if snapshot is None or not snapshot.parent.parent.name.startswith("models--"):
         return None
     repository = snapshot.parent.parent
+    repo_id = repository.name.removeprefix("models--").replace("--", "/")
     try:
         return Path(
             hf_hub_download(
-                repository.name.removeprefix("models--").replace("--", "/"),
+                repo_id,
                 beside.relative_to(snapshot).as_posix(),
                 revision=snapshot.name,
                 cache_dir=repository.parent,
+                **download_arguments,
             )
         )
-    except (EntryNotFoundError, LocalEntryNotFoundError):
+    except RemoteEntryNotFoundError:
         return None
+    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        raise MaskError(
+            f"{repo_id}: the zeros of the weights alone do not tell the pattern, and {MASKS} is not in the "
+            f"cache and cannot be fetched ({type(error).__name__}); load once without local_files_only or "
+            "HF_HUB_OFFLINE, with a token that may read the repository"
+        ) from error

@@ -8,9 +8,9 @@ from typing import Any
 
 from sparsezoo_hub.core.sparsity_report import measure_sparsity
 from sparsezoo_hub.packaging import layout
-from sparsezoo_hub.packaging.lineage import read_recipe
 from sparsezoo_hub.packaging.manifest import read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
+from sparsezoo_hub.packaging.recipe_file import read_recipe
 from sparsezoo_hub.packaging.weights_file import measure_components, read_tensors, tensor_names
 
 # In this order; a group without tensors is left out.

@@ -54,7 +54,8 @@ class ComponentEntry(_Part):
 class SparsityEntry(_Part):
     """Target and measured sparsity; ``overall`` is over the pruned components together.
 
-    ``target`` is the recipe's final sparsity, None for a pattern that the recipe did not make.
+    ``target`` is the recipe's final sparsity, the highest if it has several, None for a pattern that the
+    recipe did not make.
     """
 
     target: Annotated[float, Field(ge=0, lt=1)] | None

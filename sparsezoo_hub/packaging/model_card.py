@@ -13,11 +13,11 @@ import jinja2
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sparsezoo_hub.core.lineage import contributing_stages
 from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.card_metadata import card_metadata, head_of, hub_id
-from sparsezoo_hub.packaging.lineage import contributing_stages
 from sparsezoo_hub.packaging.manifest import Measurements, Parents, SparsityEntry
 from sparsezoo_hub.packaging.markdown import Markdown, inline
 
@@ -123,7 +123,7 @@ def _context(subject: CardSubject) -> dict[str, Any]:
         "parents": subject.parents,
         "recipe": subject.recipe,
         "measurements": subject.measurements,
-        "fine_tuned": subject.recipe.stage(subject.recipe.package).objective.kind == "masked_lm",
+        "fine_tuned": subject.recipe.stage(subject.recipe.package).is_language_modelling,
         "stages": [_stage_row(stage) for stage in contributing_stages(subject.recipe)],
         "family": family and {"name": family.name, "text": Markdown(family.text)},
         "citations": Markdown(citations),
@@ -147,35 +147,71 @@ def _kinds(components: tuple[ComponentSparsity, ...]) -> list[dict[str, Any]]:
 
 
 def _stage_row(stage: Stage) -> dict[str, object]:
-    rate = stage.learning_rate
     return {
         "name": stage.name,
         "model": stage.model,
         "objective": stage.objective.kind.replace("_", " "),
         "data": stage.data,
-        "steps": f"up to {stage.steps}" if stage.plateau else stage.steps,
+        "steps": _length_words(stage),
         "batch_size": stage.batch_size,
-        "learning_rate": f"{rate.peak:g}, {rate.schedule}, warm-up {rate.warmup_ratio:g}",
+        "learning_rate": _learning_rate_words(stage),
         "distillation": _distillation_words(stage),
-        "pruning": _pruning_words(stage),
+        "pruning": "; ".join([_pruning_words(stage), *_structure_words(stage)]),
     }
+
+
+def _length_words(stage: Stage) -> str:
+    length = f"{stage.length:g} epochs" if stage.steps is None else str(stage.steps)
+    return f"up to {length}" if stage.plateau else length
+
+
+def _learning_rate_words(stage: Stage) -> str:
+    rate = stage.learning_rate
+    words = f"{rate.peak:g}, {rate.schedule}, warm-up {rate.warmup_ratio:g}"
+    if rate.cycle is not None:
+        words += f", a cycle of {rate.cycle:g}"
+    for restart in rate.restarts:
+        words += f", from {restart.at:g} again {restart.peak or rate.peak:g}"
+    return words
+
+
+def _structure_words(stage: Stage) -> list[str]:
+    words = []
+    kept, frozen = stage.layers, stage.frozen_embeddings
+    if kept is not None:
+        names = f"{kept.count} {kept.choice}" if kept.layers is None else ", ".join(map(str, kept.layers))
+        words.append(f"layers kept: {names}")
+    if frozen is not None:
+        words.append("embeddings frozen" + ("" if frozen.until is None else f" until {frozen.until:g}"))
+    return words
 
 
 def _distillation_words(stage: Stage) -> str:
     if stage.distillation is None:
         return "none"
-    hardness, temperature = stage.distillation.hardness, stage.distillation.temperature
-    return f"from {stage.teacher}, hardness {hardness:g}, temperature {temperature:g}"
+    given = stage.distillation
+    words = (
+        f"from {stage.teacher}, lambda_PT {given.task_weight:g}, lambda_kd {given.distillation_weight:g}, "
+        f"temperature {given.temperature:g}"
+    )
+    for name, weight in (("hidden states", given.hidden_states), ("attentions", given.attentions)):
+        words += f", {name} {weight:g}" if weight else ""
+    return words
 
 
 def _pruning_words(stage: Stage) -> str:
     pruning = stage.pruning
     if pruning is None:
         return "pattern locked" if stage.lock else "none"
+    start, policy_end, end = pruning.window
+    unit = "epochs" if stage.steps is None else "steps"
+    finals = ", ".join(f"{final:g}" for final in sorted(set(pruning.sparsities.values())))
+    words = f"{pruning.method.replace('_', ' ')}, {pruning.scope}, {pruning.structure}, {pruning.schedule} "
+    if pruning.interval is None:
+        return f"{words}to {finals} at {unit} {start:g}"
     return (
-        f"{pruning.method}, {pruning.schedule} from {pruning.initial_sparsity:g} to "
-        f"{pruning.final_sparsity:g} over steps {pruning.start} to {pruning.policy_end}, "
-        f"masks updated every {pruning.interval} up to {pruning.end}"
+        f"{words}from {pruning.initial_sparsity:g} to {finals} over {unit} {start:g} to {policy_end:g}, "
+        f"masks updated every {pruning.interval:g} up to {end:g}"
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import sparsezoo_hub
+from sparsezoo_hub.core.lineage import ancestors, distilling_teacher, last_pruning, root_parent
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.core.pattern_lock import PatternLock, lock_block
 from sparsezoo_hub.core.recipe import Recipe
@@ -21,7 +22,6 @@ from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsi
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.compact_weights import write_compact
-from sparsezoo_hub.packaging.lineage import ancestors, distilling_teacher, last_pruning
 from sparsezoo_hub.packaging.manifest import (
     ComponentEntry,
     Manifest,
@@ -199,7 +199,7 @@ def _measured(staging: Path, contents: PackageContents, masks: Mapping[str, Tens
 def _sparsity(recipe: Recipe, components: Sequence[ComponentSparsity]) -> SparsityEntry:
     pruning = last_pruning(ancestors(recipe))
     return SparsityEntry(
-        target=None if pruning is None else pruning.final_sparsity,
+        target=None if pruning is None else max(pruning.sparsities.values()),
         overall=overall_sparsity(list(components)),
         per_component={
             each.name: ComponentEntry(numel=each.numel, zeros=each.zeros, sparsity=each.sparsity)
@@ -210,9 +210,11 @@ def _sparsity(recipe: Recipe, components: Sequence[ComponentSparsity]) -> Sparsi
 
 def _parents(contents: PackageContents) -> Parents:
     recipe = contents.recipe
-    named = recipe.provenance.backbone if recipe.provenance else recipe.backbone.pretrained
+    parent = root_parent(recipe)
+    name = next(name for name, each in recipe.parents.items() if each is parent)
+    named = recipe.provenance.parents.get(name) if recipe.provenance else parent.pretrained or parent.recipe
     return Parents(
-        backbone=named or f"{recipe.backbone.model_type}, initialised at random",
+        backbone=named or f"{parent.model_type}, initialised at random",
         base_model=contents.base_model,
         teacher=distilling_teacher(ancestors(recipe)),
     )

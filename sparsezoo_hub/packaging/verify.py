@@ -11,19 +11,20 @@ import transformers
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
-from sparsezoo_hub.core.masks import mask_digest, num_zeros
+from sparsezoo_hub.core.lineage import ancestors, last_pruning
+from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.core.pattern_lock import lock_block
-from sparsezoo_hub.core.recipe import Pruning, Recipe
+from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
-from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.card_metadata import check_card
-from sparsezoo_hub.packaging.lineage import ancestors, last_pruning, read_recipe
 from sparsezoo_hub.packaging.manifest import ComponentEntry, Manifest, hash_file, read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.onnx_export import check_onnx
 from sparsezoo_hub.packaging.quiet import quiet
+from sparsezoo_hub.packaging.recipe_file import read_recipe
+from sparsezoo_hub.packaging.recipe_promise import check_promise
 from sparsezoo_hub.packaging.weights_file import measure_components
 
 # Inputs for the ONNX check where the texts of the packaging are not at hand.
@@ -201,29 +202,15 @@ def _sparsity_detail(package: _Opened) -> str:
 
 def _recipe_detail(package: _Opened) -> str:
     pruning = last_pruning(ancestors(package.recipe))
-    target = None if pruning is None else pruning.final_sparsity
+    target = None if pruning is None else max(pruning.sparsities.values())
     if target != package.manifest.sparsity.target:
         raise PackageError(
             f"the recipe's target is {target}, the manifest says {package.manifest.sparsity.target}"
         )
     if pruning is None:
         return "prunes nothing itself: the pattern came with the backbone"
-    _check_targets(package, pruning)
-    for each in package.components:
-        wanted = num_zeros(each.numel, pruning.final_sparsity)
-        if abs(each.zeros - wanted) > 1:
-            raise PackageError(f"{each.name} has {each.zeros} zeros, the recipe's {target} means {wanted}")
-    return f"{package.recipe.name}: {target} in each of {len(package.components)} weights, within one element"
-
-
-def _check_targets(package: _Opened, pruning: Pruning) -> None:
-    wanted = match_targets(_bare_model(package), pruning.targets, pruning.ignore).keys()
-    differing = sorted(wanted ^ package.masks.keys())
-    if differing:
-        raise PackageError(
-            f"the recipe's targets and the masks differ in {len(differing)} weights, the first is "
-            f"{differing[0]}"
-        )
+    promise = check_promise(pruning, _bare_model(package), package.components, package.masks)
+    return f"{package.recipe.name}: {promise}"
 
 
 def _card_detail(package: _Opened) -> str:

@@ -1,8 +1,10 @@
-"""Backbones: the model and tokenizer that the first stage starts from, as a folder."""
+"""Backbones: the models and tokenizers that stages start from or learn from, as folders."""
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
@@ -10,15 +12,24 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
+    AutoModelForPreTraining,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from sparsezoo_hub.core.layer_dropping import drop_layers, kept_layers
 from sparsezoo_hub.core.names import check_choice
-from sparsezoo_hub.core.recipe import Backbone, Recipe
+from sparsezoo_hub.core.pattern_lock import PatternLock
+from sparsezoo_hub.core.recipe import Parent, Recipe, Stage
+from sparsezoo_hub.core.scores import magnitude
+from sparsezoo_hub.core.selection import select_masks
+from sparsezoo_hub.core.sparsity_targets import sparsity_targets
+from sparsezoo_hub.core.structures import check_structure, parse_structure
 from sparsezoo_hub.core.targets import match_targets
-from sparsezoo_hub.errors import BackboneError
+from sparsezoo_hub.errors import BackboneError, RecipeError
+from sparsezoo_hub.training.byte_level_bpe import train_byte_level_bpe
 from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.wordpiece import train_wordpiece
@@ -37,73 +48,144 @@ _UNUSABLE = (
     StrictDataclassError,
 )
 
+_SPECIAL_TOKENS = ("pad", "bos", "eos")
+_POSITIONS_BEHIND_PADDING = ("roberta",)
+
 
 def make_backbone(
-    backbone: Backbone, documents: Sequence[Document], folder: Path, override: str | None = None
+    parent: Parent,
+    documents: Sequence[Document],
+    folder: Path,
+    override: str | None = None,
+    *,
+    next_sentence: bool = False,
+    tokenizer_of: Path | None = None,
 ) -> None:
-    """Write the backbone's model and tokenizer to ``folder``.
+    """Write a parent's model and tokenizer to ``folder``.
 
     Args:
-        backbone: what the recipe asks for.
+        parent: what the recipe asks for.
         documents: the training text, for a tokenizer that starts from nothing.
         folder: where ``from_pretrained`` will find both.
         override: a folder or Hub id that takes the place of the recipe's own model.
+        next_sentence: whether a stage needs the head of next sentence prediction.
+        tokenizer_of: a parent's folder whose tokenizer a model from nothing shares, so that one may
+            teach the other.
 
     Raises:
         BackboneError: if a pretrained model cannot be loaded, or is of another architecture, or its
-            tokenizer does not fit it; or if no model can be made of the recipe's config.
+            tokenizer does not fit it; if no model can be made of the recipe's config; or if the model is
+            another recipe's and nobody said where it lies.
         CorpusError: if the text is too small for a tokenizer.
     """
-    source = override or backbone.pretrained
-    if source is None:
-        model, tokenizer = _from_nothing(backbone, documents)
+    auto_class = AutoModelForPreTraining if next_sentence else AutoModelForMaskedLM
+    source = override or parent.pretrained
+    if source is not None:
+        revision = None if override else parent.revision
+        model, tokenizer = _pretrained(source, revision, parent.model_type, auto_class)
+    elif parent.recipe is not None:
+        raise BackboneError(
+            f"parent {folder.name} is what the recipe {parent.recipe} makes: run that one, "
+            f"then give its package with --backbone {folder.name}=FOLDER (or a Hub id)"
+        )
     else:
-        model, tokenizer = _pretrained(source, None if override else backbone.revision, backbone.model_type)
+        model, tokenizer = _from_nothing(parent, documents, auto_class, tokenizer_of)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def check_targets(recipe: Recipe, folder: Path) -> None:
-    """Refuse a recipe whose targets the backbone does not have, before anything is trained.
+def check_targets(recipe: Recipe, folder_of: Callable[[str], Path]) -> None:
+    """Refuse a recipe that does not fit its parents, before anything is trained.
 
     Args:
         recipe: all of its stages are looked at.
-        folder: the backbone's.
+        folder_of: from a parent's name to its folder.
 
     Raises:
-        TargetError: if a target or ignore pattern matches no weight.
+        RecipeError: if layers are dropped that are not there.
+        TargetError: if a target or ignore pattern matches no weight, or two targets want different
+            sparsities of one weight.
+        SparsityError: if the structure cannot reach its sparsity on a weight.
     """
-    config = AutoConfig.from_pretrained(folder)
+    configs: dict[str, PretrainedConfig] = {}
+    for name in recipe.parents:
+        configs[name] = AutoConfig.from_pretrained(folder_of(name))
     for stage in recipe.stages:
+        config = copy.deepcopy(configs[stage.model])
+        with torch.device("meta"):  # names and shapes are enough
+            model = OBJECTIVES[stage.objective.kind].auto_class.from_config(config)
+        if stage.layers is not None:
+            drop_stage_layers(stage, model)
         if stage.pruning is not None:
-            with torch.device("meta"):  # names and shapes are enough
-                model = OBJECTIVES[stage.objective.kind].auto_class.from_config(config)
-            match_targets(model, stage.pruning.targets, stage.pruning.ignore)
+            targets = sparsity_targets(model, stage.pruning)
+            shapes = {name: module.weight.shape for name, (module, _) in targets.items()}
+            for sparsity in {final for _, final in targets.values()}:
+                check_structure(parse_structure(stage.pruning.structure), sparsity, shapes)
+        configs[stage.name] = model.config
+
+
+def drop_stage_layers(stage: Stage, model: PreTrainedModel) -> None:
+    """Keep the layers that a stage names.
+
+    Raises:
+        RecipeError: if the model does not have them.
+    """
+    kept = stage.layers
+    if kept is None:
+        return
+    try:
+        if kept.layers is not None:
+            drop_layers(model, kept.layers)
+        elif kept.choice is not None and kept.count is not None:
+            drop_layers(model, kept_layers(model.config.num_hidden_layers, kept.count, kept.choice))
+    except ValueError as error:
+        raise RecipeError(f"stage {stage.name}, layers: {error}") from None
 
 
 def _from_nothing(
-    backbone: Backbone, documents: Sequence[Document]
+    parent: Parent, documents: Sequence[Document], auto_class: Any, tokenizer_of: Path | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    assert backbone.vocab_size is not None  # noqa: S101 - the recipe's own check, for the type checker
-    tokenizer = train_wordpiece(documents, backbone.vocab_size)
+    assert parent.vocab_size is not None  # noqa: S101 - the recipe's own check, for the type checker
+    tokenizer: PreTrainedTokenizerBase
+    if tokenizer_of is not None:
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
+    elif parent.model_type == "roberta":
+        tokenizer = train_byte_level_bpe(documents, parent.vocab_size)
+    else:
+        tokenizer = train_wordpiece(documents, parent.vocab_size)
     try:
-        _check_keys(backbone)
+        _check_keys(parent)
         config = AutoConfig.for_model(
-            backbone.model_type,
-            **{**backbone.config, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id},
+            parent.model_type,
+            **{
+                **parent.config,
+                "vocab_size": len(tokenizer),
+                **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL_TOKENS},
+            },
         )
         torch.manual_seed(0)
-        model = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]
+        model = auto_class.from_config(config)
     except _UNUSABLE as error:
         raise BackboneError(
-            f"no masked language model of type {backbone.model_type!r} "
-            f"can be made of {backbone.config}: {_one_line(error)}"
+            f"no masked language model of type {parent.model_type!r} "
+            f"can be made of {parent.config}: {_one_line(error)}"
         ) from error
-    tokenizer.model_max_length = config.max_position_embeddings
+    if parent.sparsity is not None:
+        modules = match_targets(model, ("encoder",))
+        scores = {name: magnitude(module.weight) for name, module in modules.items()}
+        PatternLock.prune(model, masks := select_masks(scores, parent.sparsity))
+        PatternLock.lock(model, masks)
+    tokenizer.model_max_length = num_positions(config)
     return model, tokenizer
 
 
-def _check_keys(backbone: Backbone) -> None:
+def num_positions(config: PretrainedConfig) -> int:
+    """Return how many tokens a model takes; RoBERTa counts its positions from behind the padding's id."""
+    offset = config.pad_token_id + 1 if config.model_type in _POSITIONS_BEHIND_PADDING else 0
+    return int(config.max_position_embeddings) - offset
+
+
+def _check_keys(backbone: Parent) -> None:
     # transformers keeps a key that it does not know without a word: a misspelt size would be the default.
     config = AutoConfig.for_model(backbone.model_type)
     known = {*config.to_dict(), *config.attribute_map}
@@ -112,7 +194,7 @@ def _check_keys(backbone: Backbone) -> None:
 
 
 def _pretrained(
-    source: str, revision: str | None, model_type: str
+    source: str, revision: str | None, model_type: str, auto_class: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         config = AutoConfig.from_pretrained(source, revision=revision)
@@ -124,7 +206,7 @@ def _pretrained(
             "choose a recipe for that architecture, or another backbone"
         )
     try:
-        model, loaded = AutoModelForMaskedLM.from_pretrained(
+        model, loaded = auto_class.from_pretrained(
             source, revision=revision, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)

@@ -3,19 +3,21 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledText:
     """One example.
 
     Args:
         text: what is classified.
         label: one of the task's labels.
-        document: the name of the document that it comes from.
+        document: the name of the document that it comes from, if that is known.
+        text_pair: the second text of a task about pairs.
     """
 
     text: str
     label: str
-    document: str
+    document: str = ""
+    text_pair: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer, DataCollatorWithPadding, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
-from sparsezoo_hub.core.recipe import MaskedLM
+from sparsezoo_hub.core.objective_settings import MaskedLM
 from sparsezoo_hub.errors import BackboneError
+from sparsezoo_hub.training.backbones import num_positions
 from sparsezoo_hub.training.corpora import read_text_files, split_by_document
 from sparsezoo_hub.training.evaluation import Evaluation, evaluate
+from sparsezoo_hub.training.masked_lm_data import MAX_VALIDATION_ROWS
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.run import VALIDATION_FRACTION
-from sparsezoo_hub.training.stage_data import masked_validation, tokenized_examples
-from sparsezoo_hub.training.tasks import find_task
+from sparsezoo_hub.training.stage_data import VALIDATION_FRACTION
+from sparsezoo_hub.training.tasks import find_task, prepare_task
+from sparsezoo_hub.training.tasks.task_format import QUESTION
+from sparsezoo_hub.training.token_blocks import TokenBlocks
+from sparsezoo_hub.training.token_masking import mask_once, padding_collator
 
 
 def evaluate_masked_lm(folder: Path, text: Sequence[Path], max_length: int) -> Evaluation:
@@ -44,37 +48,58 @@ def evaluate_masked_lm(folder: Path, text: Sequence[Path], max_length: int) -> E
         else split_by_document(python_documentation(), VALIDATION_FRACTION, seed=0)[1]
     )
     probability = MaskedLM(kind="masked_lm").masking_probability
-    rows = masked_validation(documents, tokenizer, probability, max_length)
-    return evaluate(model, objective, rows, DataCollatorWithPadding(tokenizer))
+    blocks = TokenBlocks([each.text for each in documents], tokenizer, max_length)
+    rows = mask_once(blocks, tokenizer, probability, MAX_VALIDATION_ROWS)
+    return evaluate(model, objective, rows, padding_collator(tokenizer))
 
 
-def evaluate_task(folder: Path, name: str, max_length: int) -> Evaluation:
-    """Return loss and accuracy of a classifier over a task's validation set.
+def evaluate_task(
+    folder: Path, name: str, max_length: int | None = None, data: Path | None = None
+) -> Evaluation:
+    """Return loss, accuracy and metrics of a model over a task's validation set.
 
     Args:
         folder: model and tokenizer.
         name: of the task.
-        max_length: tokens per text; longer ones are cut.
+        max_length: tokens per example; without it the papers' for this task, or fewer if the model takes
+            fewer. Longer texts are cut, longer sentences and contexts go on in further windows.
+        data: a folder with the task's files.
 
     Raises:
-        BackboneError: if the model was not trained for the task's labels, or takes fewer tokens.
+        BackboneError: if the model was not trained for the task or its labels, or takes fewer tokens.
+        CorpusError: if the data cannot be used.
         ValueError: if there is no such task.
     """
     task = find_task(name)
-    objective = OBJECTIVES[task.kind]
-    model = objective.auto_class.from_pretrained(folder)
+    model, loading = OBJECTIVES[task.kind].auto_class.from_pretrained(folder, output_loading_info=True)
+    loaded = task.load(data)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-    if set(labels) != set(task.labels):
+    # A user's own validation files need not show every label that the model knows.
+    fits = set(loaded.labels) <= set(labels) if not task.labels else set(loaded.labels) == set(labels)
+    if task.kind != QUESTION and not fits:
         raise BackboneError(
-            f"{folder} predicts {list(labels)}, task {name} has {list(task.labels)}: fine-tune it first"
+            f"{folder} predicts {list(labels)}, task {name} has {list(loaded.labels)}: fine-tune it first"
         )
+    if loading["missing_keys"]:  # transformers would fill them with random numbers
+        raise BackboneError(
+            f"{folder} has no head for {task.kind} ({min(loading['missing_keys'])} is missing): "
+            "fine-tune it first"
+        )
+    if max_length is None:
+        max_length = min(task.max_length, num_positions(model.config))
     _check_length(folder, model, max_length)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    examples = tokenized_examples(task.load().validation, labels, tokenizer, max_length)
-    return evaluate(model, objective, examples, DataCollatorWithPadding(tokenizer))
+    prepared = prepare_task(
+        task,
+        loaded,
+        AutoTokenizer.from_pretrained(folder),
+        max_length,
+        labels=None if task.kind == QUESTION else labels,
+        training=False,
+    )
+    return prepared.evaluate(model)
 
 
 def _check_length(folder: Path, model: PreTrainedModel, max_length: int) -> None:
-    longest = getattr(model.config, "max_position_embeddings", max_length)
+    longest = num_positions(model.config)
     if max_length > longest:
         raise BackboneError(f"{folder} takes {longest} tokens, max_length is {max_length}: lower it")

@@ -6,27 +6,63 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from sparsezoo_hub.core.targets import base_model
 
 IGNORED_LABEL = -100
+# Far below any logit, so that its exponential is 0; finite at half precision too.
+_IMPOSSIBLE = -1e4
+# How the names end of what a batch has for the objective, not for the model.
+_TARGETS = ("labels", "label", "start_positions", "end_positions", "answer_mask")
 
 Batch = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Objective:
-    """How a model is loaded for an objective, and what it predicts.
+class Prediction:
+    """What a head says about the positions that count.
 
-    ``predict(model, batch)`` returns logits (num_positions, num_classes) and labels (num_positions,).
+    Args:
+        logits: (num_positions, num_classes).
+        labels: (num_positions,), the class that is right.
+        weight: of its loss in the sum over an objective's heads.
     """
 
+    logits: Tensor
+    labels: Tensor
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model makes of a batch.
+
+    Args:
+        predictions: one for each of the objective's heads.
+        output: the model's own output; it has ``hidden_states`` and ``attentions`` if its config asks for
+            them.
+    """
+
+    predictions: tuple[Prediction, ...]
+    output: Any
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How a model is loaded for an objective, and what it predicts."""
+
     auto_class: Any
-    predict: Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+    predict: Callable[[nn.Module, Batch], Outcome]
 
 
-def predict_masked_tokens(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def predict_masked_tokens(model: nn.Module, batch: Batch) -> Outcome:
     """Return the vocabulary logits (num_masked, vocab_size) and labels of the masked positions.
 
     The head runs on the masked positions alone: at 15 % masking that saves most of its cost.
@@ -37,16 +73,83 @@ def predict_masked_tokens(model: nn.Module, batch: Batch) -> tuple[Tensor, Tenso
             ``IGNORED_LABEL`` where nothing is predicted.
     """
     positions = batch["labels"] != IGNORED_LABEL
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with _head_on(positions, getattr(model, "module", model)):
-        logits: Tensor = model(**inputs).logits
-    return logits, batch["labels"][positions]
+        output = model(**_inputs(batch))
+    return Outcome((Prediction(output.logits, batch["labels"][positions]),), output)
 
 
-def predict_classes(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def predict_masked_tokens_and_next_sentence(model: nn.Module, batch: Batch) -> Outcome:
+    """Return the predictions of BERT's two objectives (Devlin et al., 2019, section 3.1); losses are added.
+
+    Args:
+        model: a model of transformers with both heads (``BertForPreTraining``), possibly wrapped.
+        batch: as for masked tokens, with ``token_type_ids`` and ``next_sentence_label`` (batch,), 0 where
+            the second segment follows the first, 1 where it is a random one.
+    """
+    positions = batch["labels"] != IGNORED_LABEL
+    with _head_on(positions, getattr(model, "module", model)):
+        output = model(**_inputs(batch))
+    return Outcome(
+        (
+            Prediction(output.prediction_logits, batch["labels"][positions]),
+            Prediction(output.seq_relationship_logits, batch["next_sentence_label"]),
+        ),
+        output,
+    )
+
+
+def predict_classes(model: nn.Module, batch: Batch) -> Outcome:
     """Return the class logits (batch, num_labels) and labels (batch,)."""
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    return model(**inputs).logits, batch["labels"]
+    output = model(**_typed_inputs(model, batch))
+    return Outcome((Prediction(output.logits, batch["labels"]),), output)
+
+
+def predict_tags(model: nn.Module, batch: Batch) -> Outcome:
+    """Return the logits (num_words, num_labels) and labels of the tokens that have one.
+
+    Args:
+        model: a token classifier of transformers, possibly wrapped.
+        batch: with ``labels`` (batch, length), ``IGNORED_LABEL`` at padding, special tokens and all but the
+            first piece of a word.
+    """
+    output = model(**_typed_inputs(model, batch))
+    positions = batch["labels"] != IGNORED_LABEL
+    return Outcome((Prediction(output.logits[positions], batch["labels"][positions]),), output)
+
+
+def predict_spans(model: nn.Module, batch: Batch) -> Outcome:
+    """Return the logits of an answer's first and last token (batch, length), each with half of the loss.
+
+    Where no answer can stand (question, separators, padding), a logit is so low that neither the loss nor a
+    distance to a teacher depends on it.
+
+    Args:
+        model: a question-answering model of transformers, possibly wrapped.
+        batch: with ``start_positions`` and ``end_positions`` (batch,), and ``answer_mask`` (batch, length),
+            True at the context's tokens and at [CLS], which stands for no answer.
+    """
+    output = model(**_typed_inputs(model, batch))
+    impossible = ~batch["answer_mask"]
+    start, end = (
+        logits.masked_fill(impossible, _IMPOSSIBLE) for logits in (output.start_logits, output.end_logits)
+    )
+    heads = (
+        Prediction(start, batch["start_positions"], weight=0.5),
+        Prediction(end, batch["end_positions"], weight=0.5),
+    )
+    return Outcome(heads, output)
+
+
+def _typed_inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    inputs = _inputs(batch)
+    # DistilBERT has BERT's tokenizer and no token types, RoBERTa has a single one.
+    if getattr(getattr(model, "module", model).config, "type_vocab_size", 0) < 2:  # noqa: PLR2004
+        inputs.pop("token_type_ids", None)
+    return inputs
+
+
+def _inputs(batch: Batch) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in batch.items() if not name.endswith(_TARGETS)}
 
 
 @contextmanager
@@ -64,5 +167,8 @@ def _head_on(positions: Tensor, model: nn.Module) -> Iterator[None]:
 
 OBJECTIVES: Mapping[str, Objective] = {
     "masked_lm": Objective(AutoModelForMaskedLM, predict_masked_tokens),
+    "masked_lm_next_sentence": Objective(AutoModelForPreTraining, predict_masked_tokens_and_next_sentence),
     "sequence_classification": Objective(AutoModelForSequenceClassification, predict_classes),
+    "token_classification": Objective(AutoModelForTokenClassification, predict_tags),
+    "question_answering": Objective(AutoModelForQuestionAnswering, predict_spans),
 }

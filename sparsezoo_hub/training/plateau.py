@@ -1,11 +1,12 @@
 """Plateau: ends a stage whose validation loss stands still."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sparsezoo_hub.core.recipe import Plateau
+from sparsezoo_hub.core.stage_settings import Plateau
 
 
 class PlateauStop(TrainerCallback):
@@ -24,6 +25,19 @@ class PlateauStop(TrainerCallback):
         self.start = start
         self.best = float("inf")
         self.stale = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the best loss, and how many evaluations have not improved on it."""
+        return {"best": self.best, "stale": self.stale}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return none."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from ``state``."""
+        del tensors
+        self.best, self.stale = state["best"], state["stale"]
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

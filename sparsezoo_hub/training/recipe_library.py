@@ -4,35 +4,96 @@ from pathlib import Path
 
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.recipe import Recipe
-from sparsezoo_hub.core.recipe_text import parse_recipe
+from sparsezoo_hub.core.recipe_source import Node, merged, read_nodes
+from sparsezoo_hub.core.recipe_text import EXTENDS, TEMPLATES, VARIANTS, recipe_of
 from sparsezoo_hub.errors import RecipeError
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package (``quickstart/bert-tiny-90``)."""
-    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+    """Return the names of the recipes that come with the package.
+
+    ``quickstart/bert-tiny-90``; a recipe with variants stands there once for each (``transfer/squad:dense``).
+    A file whose name begins with ``_`` is only there to be extended.
+    """
+    names = []
+    for name in _file_names():
+        variants = _read(FOLDER / f"{name}.yaml").content.get(VARIANTS)
+        names += [f"{name}:{variant}" for variant in variants.content] if variants else [name]
+    return names
 
 
 def load_recipe(reference: str) -> Recipe:
     """Return a recipe.
 
     Args:
-        reference: a YAML file, or one of ``recipe_names()``.
+        reference: a YAML file, or one of ``recipe_names()``; with ``:VARIANT`` if it has variants.
 
     Raises:
-        RecipeError: if there is no such recipe, or it has problems.
+        RecipeError: if there is no such recipe or variant, or it has problems.
     """
-    path = Path(reference)
-    if not path.is_file():
-        name = reference.removeprefix("recipes/").removesuffix(".yaml")
-        try:
-            path = FOLDER / f"{check_choice(name, recipe_names(), 'recipe')}.yaml"
-        except ValueError as error:
-            raise RecipeError(f"{reference} is no file, and {error}") from None
+    path, variant = _found(reference, Path())
+    return recipe_of(_resolved(path, variant, ()), reference)
+
+
+def _file_names() -> list[str]:
+    paths = [path for path in FOLDER.rglob("*.yaml") if not path.name.startswith("_")]
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in paths)
+
+
+def _found(reference: str, beside: Path) -> tuple[Path, str | None]:
+    """Return the file and the variant that a reference means; ``beside`` is where relative paths begin."""
+    if (beside / reference).is_file():
+        return beside / reference, None
+    file, colon, variant = reference.rpartition(":")
+    if colon and (beside / file).is_file():
+        return beside / file, variant
+    name, _, variant = reference.removeprefix("recipes/").partition(":")
+    try:
+        name = check_choice(name.removesuffix(".yaml"), _file_names(), "recipe")
+    except ValueError as error:
+        raise RecipeError(f"{reference} is no file, and {error}") from None
+    return FOLDER / f"{name}.yaml", variant or None
+
+
+def _resolved(path: Path, variant: str | None, seen: tuple[Path, ...]) -> Node:
+    """Return the recipe with what it extends, and its variant, merged in."""
+    if path.resolve() in seen:
+        chain = " → ".join(str(each) for each in (*seen, path.resolve()))
+        raise RecipeError(f"{path} extends itself: {chain}")
+    node = _read(path)
+    parts = dict(node.content)
+    parts.pop(TEMPLATES, None)
+    extends, variants = parts.pop(EXTENDS, None), parts.pop(VARIANTS, None)
+    node = Node(parts, node.origin)
+    if extends is not None:
+        base, base_variant = _found(str(extends.plain), path.parent)
+        node = merged(_resolved(base, base_variant, (*seen, path.resolve())), node)
+    if variant is None and (variants is None or seen):  # a base is extended as it stands
+        return node
+    return _varied(path, node, {} if variants is None else variants.content, variant)
+
+
+def _varied(path: Path, node: Node, variants: dict[str, Node], variant: str | None) -> Node:
+    if not variants:
+        raise RecipeError(f"{path} has no variants: leave :{variant} out")
+    if variant is None:
+        raise RecipeError(f"{path} needs a variant, {path.stem}:NAME, choose one of: {', '.join(variants)}")
+    try:
+        over = variants[check_choice(variant, variants, "variant")]
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    named = merged(node, over)
+    if "name" not in over.content and "name" in named.content:
+        name = Node(f"{named.content['name'].plain}-{variant}", over.origin)
+        return Node({**named.content, "name": name}, named.origin)
+    return named
+
+
+def _read(path: Path) -> Node:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from None
-    return parse_recipe(text, str(path))
+    return read_nodes(text, str(path))

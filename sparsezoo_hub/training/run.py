@@ -2,24 +2,28 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sparsezoo_hub.core.recipe import Recipe, Stage
-from sparsezoo_hub.core.recipe_text import recipe_text, scaled
+from sparsezoo_hub.core import tiny
+from sparsezoo_hub.core.lineage import final_sparsity
+from sparsezoo_hub.core.names import check_choice
+from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
+from sparsezoo_hub.core.recipe import BACKBONE, Recipe, Stage
+from sparsezoo_hub.core.recipe_text import recipe_text
 from sparsezoo_hub.errors import CorpusError, RecipeError, write_errors
 from sparsezoo_hub.training.backbones import check_targets, make_backbone
-from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
+from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.stage_data import StageData, check_data, load_stage_data
-from sparsezoo_hub.training.stage_training import StageResult, train_stage
+from sparsezoo_hub.training.recipe_library import load_recipe
+from sparsezoo_hub.training.stage_data import RunData
+from sparsezoo_hub.training.stage_models import Sources, check_vocabulary
+from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
 
-VALIDATION_FRACTION = 0.05
 RESULT = "result.json"
 
 
@@ -32,17 +36,20 @@ class RecipeRun:
 
     Args:
         recipe: what to do.
-        out: the run's folder; a finished stage found there is not run again.
-        text: files for masked LM (txt, jsonl, jsonl.gz); without any, Python's own documentation.
-        backbone: a folder or Hub id instead of the recipe's.
-        max_steps: shortens every stage to at most this, its windows in proportion.
+        out: the run's folder; a finished stage found there is not run again, one that was interrupted goes on
+            from its last checkpoint.
+        text: files for masked LM (txt, jsonl, jsonl.gz) by corpus, ``""`` for every corpus.
+        data: folders of task data by task, ``""`` for every task.
+        parents: a folder or Hub id by parent, instead of the recipe's; ``tiny`` for the backbone makes every
+            parent and the stages small (``core.tiny``).
+        limits: for all stages.
         watcher: is told about progress.
 
     Raises:
         CorpusError: if a text file is missing.
         PackageError: if the folder cannot be written.
-        RecipeError: if the folder holds a run of another recipe or of other options, or a stage's data
-            does not fit its objective.
+        RecipeError: if the folder holds a run of another recipe or of other options, a stage's data does not
+            fit its objective, or an option names what the recipe does not have.
     """
 
     def __init__(
@@ -50,45 +57,72 @@ class RecipeRun:
         recipe: Recipe,
         out: Path,
         *,
-        text: Sequence[Path] = (),
-        backbone: str | None = None,
-        max_steps: int | None = None,
+        text: Mapping[str, Sequence[Path]] | None = None,
+        data: Mapping[str, Path] | None = None,
+        parents: Mapping[str, str] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
         watcher: Watcher = ignore_progress,
     ) -> None:
-        self.recipe = scaled(recipe, max_steps)
+        overrides = dict(parents or {})
+        for name in overrides:
+            try:
+                check_choice(name, recipe.parents, f"parent of recipe {recipe.name}")
+            except ValueError as error:
+                raise RecipeError(str(error)) from None
+        if overrides.get(BACKBONE) == tiny.NAME:
+            recipe = tiny.tiny(recipe, _parents_sparsities(recipe))
+            overrides = {}
+        self.recipe = recipe
         self.out = out
-        self.text = tuple(text)
-        self.override = backbone
-        self.max_steps = max_steps
+        self.overrides = overrides
+        self.limits = limits
         self.watcher = watcher
-        self._data: dict[tuple[str, int, str], StageData] = {}
-        check_data(self.recipe)
+        self.data = RunData(self.recipe, text or {}, data or {})
         self._claim()
 
-    @cached_property
+    @property
     def documents(self) -> tuple[list[Document], list[Document]]:
-        """Training and validation documents of the run's text."""
-        documents = read_text_files(self.text) if self.text else python_documentation()
-        return split_by_document(documents, VALIDATION_FRACTION, seed=0)
+        """Training and validation documents of the first corpus, or of Python's documentation without one."""
+        corpus = self.data.first_corpus()
+        return ([*python_documentation()], []) if corpus is None else self.data.documents(corpus)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The backbone's tokenizer."""
-        return AutoTokenizer.from_pretrained(self.out / "backbone")
+        """The tokenizer of the parent that the packaged model comes from."""
+        name = self.recipe.package
+        while name not in self.recipe.parents:
+            name = self.recipe.stage(name).model
+        return AutoTokenizer.from_pretrained(self.model_folder(name))
 
-    def make_backbone(self) -> None:
-        """Write the backbone's folder unless it is there.
+    def make_parents(self) -> None:
+        """Write the folder of every parent that is not there.
 
         Raises:
-            BackboneError: if it cannot be made, or is of another architecture.
-            TargetError: if a stage of the recipe prunes what the backbone does not have.
+            BackboneError: if one cannot be made, or is of another architecture.
+            RecipeError: if a stage does not fit its parent, or a teacher has another vocabulary.
+            TargetError: if a stage of the recipe prunes what its parent does not have.
         """
-        train, _ = self.documents
-        folder = self.out / "backbone"
-        self._write_once(
-            folder, lambda aside: make_backbone(self.recipe.backbone, train, aside, self.override)
-        )
-        check_targets(self.recipe, folder)
+        pairs = any(isinstance(each.objective, MaskedLMNextSentence) for each in self.recipe.stages)
+        shared: Path | None = None
+        for name, parent in self.recipe.parents.items():
+            folder = self.model_folder(name)
+            train = self.documents[0] if parent.vocab_size is not None else []
+            self._write_once(
+                folder,
+                lambda aside, parent=parent, train=train, name=name, shared=shared: make_backbone(  # type: ignore[misc]
+                    parent,
+                    train,
+                    aside,
+                    self.overrides.get(name),
+                    next_sentence=pairs,
+                    tokenizer_of=shared,
+                ),
+            )
+            shared = shared or folder
+        check_targets(self.recipe, self.model_folder)
+        for stage in self.recipe.stages:
+            if stage.teacher in self.recipe.parents:
+                check_vocabulary(stage.name, str(self.model_folder(stage.teacher)), self.tokenizer)
 
     def run_stage(self, name: str, models: dict[str, str] | None = None) -> list[StageResult]:
         """Return the results of a stage, one per seed; what is missing is trained.
@@ -101,33 +135,33 @@ class RecipeRun:
         return [self._run_seed(stage, seed, models or {}) for seed in stage.seeds]
 
     def model_folder(self, name: str) -> Path:
-        """Return where the model of a stage (of its first seed), or the backbone, lies."""
-        if name == "backbone":
-            return self.out / "backbone"
+        """Return where a parent, or the model of a stage (of its first seed), lies."""
+        if name in self.recipe.parents:
+            return self.out / "parents" / name
         stage = self.recipe.stage(name)
         return self._seed_folder(stage, stage.seeds[0])
 
     def _run_seed(self, stage: Stage, seed: int, models: dict[str, str]) -> StageResult:
         folder = self._seed_folder(stage, seed)
         if not (folder / RESULT).exists():
+            scratch = folder.with_name(f"{folder.name}.checkpoints")
             model, result = train_stage(
                 stage,
                 seed,
-                models.get(stage.model, str(self.model_folder(stage.model))),
-                stage.teacher and models.get(stage.teacher, str(self.model_folder(stage.teacher))),
-                self.tokenizer,
-                self._stage_data(stage),
-                self.out / "trainer",
+                Sources(
+                    models.get(stage.model, str(self.model_folder(stage.model))),
+                    stage.teacher and models.get(stage.teacher, str(self.model_folder(stage.teacher))),
+                    self.tokenizer,
+                ),
+                self.data.stage_data(stage, self.tokenizer),
+                scratch,
+                self.limits,
                 self.watcher,
             )
             self._write_once(folder, lambda partial: self._save(partial, model, result))
+            if process_state().is_main_process:
+                shutil.rmtree(scratch, ignore_errors=True)
         return StageResult.model_validate_json((folder / RESULT).read_text())
-
-    def _stage_data(self, stage: Stage) -> StageData:
-        key = (stage.data, stage.max_length, stage.objective.model_dump_json())
-        if key not in self._data:
-            self._data[key] = load_stage_data(stage, self.tokenizer, *self.documents)
-        return self._data[key]
 
     def _seed_folder(self, stage: Stage, seed: int) -> Path:
         return self.out / "stages" / stage.name / f"seed-{seed}"
@@ -139,8 +173,7 @@ class RecipeRun:
 
     def _claim(self) -> None:
         """Refuse a folder of another run, whose finished stages would be taken for ours."""
-        text = "".join(f"# text: {path.resolve()} sha256:{_sha256(path)}\n" for path in self.text)
-        mark = f"# backbone: {self.override}\n{text}{recipe_text(self.recipe)}"
+        mark = "".join(f"# {line}\n" for line in self._inputs()) + recipe_text(self.recipe)
         path = self.out / "run.yaml"
         if process_state().is_main_process and not path.exists():
             with write_errors(self.out):
@@ -155,6 +188,15 @@ class RecipeRun:
                 "choose another --out, or delete that folder"
             )
 
+    def _inputs(self) -> list[str]:
+        """Return what a run's results depend on beside its recipe, a line each."""
+        lines = [f"parent {name}: {source}" for name, source in sorted(self.overrides.items())]
+        lines += [f"at most {self.limits.max_steps} steps"] if self.limits.max_steps is not None else []
+        lines += ["bf16"] if self.limits.bf16 else []
+        return lines + [
+            f"{what}: {path.resolve()} sha256:{_sha256(path)}" for what, path in self.data.given_files()
+        ]
+
     def _write_once(self, folder: Path, write: Callable[[Path], None]) -> None:
         """Write a folder aside and move it into place; only the main process writes."""
         if process_state().is_main_process and not folder.exists():
@@ -165,6 +207,16 @@ class RecipeRun:
                 write(partial)
                 partial.rename(folder)
         process_state().wait_for_everyone()
+
+
+def _parents_sparsities(recipe: Recipe) -> dict[str, float]:
+    """Return how sparse the parents are that another recipe makes."""
+    made = {
+        name: final_sparsity(load_recipe(parent.recipe))
+        for name, parent in recipe.parents.items()
+        if parent.recipe is not None
+    }
+    return {name: sparsity for name, sparsity in made.items() if sparsity is not None}
 
 
 def _sha256(path: Path) -> str:

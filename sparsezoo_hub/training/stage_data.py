@@ -1,108 +1,177 @@
-"""Stage data: the examples, the validation set and the collator that a stage's objective needs."""
+"""Stage data: the text and the task data that a run's stages learn from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.names import check_choice
-from sparsezoo_hub.core.recipe import MaskedLM, Recipe, Stage
+from sparsezoo_hub.core.objective_settings import MaskedLM, MaskedLMNextSentence
+from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.errors import RecipeError
-from sparsezoo_hub.training.corpora import Document
-from sparsezoo_hub.training.labelled_text import LabelledText
-from sparsezoo_hub.training.tasks import find_task
-from sparsezoo_hub.training.token_blocks import TokenBlocks, mask_once, masking_collator
+from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
+from sparsezoo_hub.training.evaluation import Evaluation, evaluate
+from sparsezoo_hub.training.masked_lm_data import masked_lm_data
+from sparsezoo_hub.training.objectives import OBJECTIVES
+from sparsezoo_hub.training.python_documentation import python_documentation
+from sparsezoo_hub.training.tasks import find_task, prepare_task
+from sparsezoo_hub.training.tasks.loading import data_folder
 
-TEXT = "text"
-# Enough for a standard error of the loss below 0.03 nats, and few enough to be evaluated in seconds.
-MAX_VALIDATION_ROWS = 512
+VALIDATION_FRACTION = 0.05
+# The name under which options give one text, or one data folder, to every stage.
+EVERY = ""
 
 
 @dataclass(frozen=True)
 class StageData:
-    """What a stage trains and is judged on."""
+    """What a stage trains and is judged on.
+
+    Args:
+        train: the examples.
+        collate: from a list of them to a batch.
+        evaluate: judges a model on the validation set; draws no random numbers.
+        labels: of a task, in the order of a head's outputs.
+    """
 
     train: Any
     collate: Callable[[Any], Any]
-    validation: Sequence[Any]
-    collate_validation: Callable[[Any], Any]
+    evaluate: Callable[[nn.Module], Evaluation]
     labels: tuple[str, ...] = ()
 
 
-def check_data(recipe: Recipe) -> None:
-    """Refuse a recipe whose last stage would only find after all others that it has no data.
-
-    Raises:
-        RecipeError: if a masked LM stage has other data than ``text``, or another stage no known task.
-    """
-    for index, stage in enumerate(recipe.stages):
-        try:
-            if isinstance(stage.objective, MaskedLM):
-                check_choice(stage.data, [TEXT], "data of masked LM")
-            else:
-                find_task(stage.data)
-        except ValueError as error:
-            raise RecipeError(f"recipe {recipe.name}, $.stages[{index}].data: {error}") from None
-
-
-def load_stage_data(
-    stage: Stage,
-    tokenizer: PreTrainedTokenizerBase,
-    train: Sequence[Document],
-    validation: Sequence[Document],
-) -> StageData:
-    """Return the data of a stage, tokenized.
+class RunData:
+    """The text and the task data of a run; each is read once.
 
     Args:
-        stage: its ``data`` is ``text`` for masked LM, or the name of a task.
-        tokenizer: of the model that is trained.
-        train: the run's training documents, for masked LM.
-        validation: the run's validation documents, for masked LM.
+        recipe: whose stages name corpora and tasks.
+        text: files by the corpus that they are for; ``EVERY`` for all of them.
+        data: folders by the task that they are for; ``EVERY`` for all of them.
 
     Raises:
-        CorpusError: if a text is too small.
-        ValueError: if there is no such task.
+        RecipeError: if a stage's data is neither a corpus of the recipe nor a task of the stage's kind, a
+            corpus has no text, or text or data are given for what the recipe does not have.
     """
-    padding = DataCollatorWithPadding(tokenizer)
-    if isinstance(stage.objective, MaskedLM):
-        probability = stage.objective.masking_probability
-        masked = masked_validation(validation, tokenizer, probability, stage.max_length)
-        blocks = TokenBlocks([each.text for each in train], tokenizer, stage.max_length)
-        return StageData(blocks, masking_collator(tokenizer, probability), masked, padding)
-    task = find_task(stage.data)
-    examples = task.load()
-    return StageData(
-        tokenized_examples(examples.train, task.labels, tokenizer, stage.max_length),
-        padding,
-        tokenized_examples(examples.validation, task.labels, tokenizer, stage.max_length),
-        padding,
-        task.labels,
-    )
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        text: Mapping[str, Sequence[Path]],
+        data: Mapping[str, Path],
+    ) -> None:
+        self.recipe = recipe
+        self.text = {name: tuple(files) for name, files in text.items()}
+        self.folders = dict(data)
+        self._documents: dict[str, tuple[list[Document], list[Document]]] = {}
+        self._prepared: dict[tuple[Any, ...], StageData] = {}
+        self._check()
 
-def masked_validation(
-    documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, probability: float, max_length: int
-) -> list[dict[str, torch.Tensor]]:
-    """Return at most ``MAX_VALIDATION_ROWS`` rows of the documents, masked the same way for every model."""
-    blocks = TokenBlocks([each.text for each in documents], tokenizer, max_length)
-    return mask_once(blocks, tokenizer, probability, MAX_VALIDATION_ROWS)
+    def documents(self, corpus: str) -> tuple[list[Document], list[Document]]:
+        """Return training and validation documents of a corpus.
 
+        Raises:
+            CorpusError: if a file cannot be used.
+        """
+        if corpus not in self._documents:
+            files = self.files(corpus)
+            documents = read_text_files(files) if files else python_documentation()
+            self._documents[corpus] = split_by_document(documents, VALIDATION_FRACTION, seed=0)
+        return self._documents[corpus]
 
-def tokenized_examples(
-    texts: Sequence[LabelledText],
-    labels: Sequence[str],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-) -> list[dict[str, Any]]:
-    """Return ``input_ids``, ``attention_mask`` and the index of the label for every text, truncated."""
-    encoded = tokenizer([each.text for each in texts], truncation=True, max_length=max_length)
-    return [
-        {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "labels": labels.index(text.label),
-        }
-        for text, ids, mask in zip(texts, encoded["input_ids"], encoded["attention_mask"], strict=True)
-    ]
+    def files(self, corpus: str) -> tuple[Path, ...]:
+        """Return the files that were given for a corpus, none for one that is on every machine."""
+        return self.text.get(corpus, self.text.get(EVERY, ()))
+
+    def folder(self, task: str) -> Path | None:
+        """Return the folder that was given for a task."""
+        return self.folders.get(task, self.folders.get(EVERY))
+
+    def given_files(self) -> list[tuple[str, Path]]:
+        """Return every file that was given, with what it is for."""
+        files = [(f"text {name}", path) for name, given in self.text.items() for path in given]
+        tasks = {stage.data for stage in self.recipe.stages if not stage.is_language_modelling}
+        for task in sorted(tasks):
+            folder = self.folder(task)
+            if folder is not None:
+                inside = sorted(data_folder(find_task(task), folder).iterdir())
+                files += [(f"data {task}", path) for path in inside if path.is_file()]
+        return files
+
+    def first_corpus(self) -> str | None:
+        """Return the corpus that a tokenizer is trained on: the first one that a stage learns from."""
+        return next((stage.data for stage in self.recipe.stages if stage.is_language_modelling), None)
+
+    def stage_data(self, stage: Stage, tokenizer: PreTrainedTokenizerBase) -> StageData:
+        """Return the data of a stage, tokenized.
+
+        Raises:
+            CorpusError: if a text is too small, or a task's data cannot be used.
+        """
+        key = (stage.data, stage.max_length, stage.objective.model_dump_json())
+        if key not in self._prepared:
+            objective = stage.objective
+            self._prepared[key] = (
+                self._masked_lm(stage, objective, tokenizer)
+                if isinstance(objective, MaskedLM)
+                else self._task(stage, tokenizer)
+            )
+        return self._prepared[key]
+
+    def _masked_lm(self, stage: Stage, objective: MaskedLM, tokenizer: PreTrainedTokenizerBase) -> StageData:
+        train, validation = self.documents(stage.data)
+        dataset, collate, rows, collate_rows = masked_lm_data(
+            [each.text for each in train],
+            [each.text for each in validation],
+            tokenizer,
+            max_length=stage.max_length,
+            masking_probability=objective.masking_probability,
+            whole_word=objective.whole_word,
+            short_probability=objective.short_probability,
+            next_sentence=isinstance(objective, MaskedLMNextSentence),
+            seed=0,
+        )
+        judge = partial(evaluate, objective=OBJECTIVES[objective.kind], examples=rows, collate=collate_rows)
+        return StageData(dataset, collate, judge)
+
+    def _task(self, stage: Stage, tokenizer: PreTrainedTokenizerBase) -> StageData:
+        task = find_task(stage.data)
+        prepared = prepare_task(task, task.load(self.folder(stage.data)), tokenizer, stage.max_length)
+        return StageData(prepared.train, prepared.collate, prepared.evaluate, prepared.labels)
+
+    def _check(self) -> None:
+        """Refuse what a later stage would only find after hours."""
+        for index, stage in enumerate(self.recipe.stages):
+            try:
+                self._check_stage(stage)
+            except ValueError as error:
+                raise RecipeError(f"recipe {self.recipe.name}, $.stages[{index}].data: {error}") from None
+        for name in self.text:
+            if name != EVERY and name not in self.recipe.corpora:
+                known = ", ".join(self.recipe.corpora) or "none"
+                raise RecipeError(
+                    f"recipe {self.recipe.name} has no corpus {name!r}, its corpora are: {known}"
+                )
+        tasks = [stage.data for stage in self.recipe.stages if not stage.is_language_modelling]
+        for name in self.folders:
+            if name != EVERY and name not in tasks:
+                known = ", ".join(dict.fromkeys(tasks)) or "none"
+                raise RecipeError(f"recipe {self.recipe.name} has no task {name!r}, its tasks are: {known}")
+
+    def _check_stage(self, stage: Stage) -> None:
+        if not stage.is_language_modelling:
+            task = find_task(stage.data)
+            if task.kind != stage.objective.kind:
+                raise ValueError(
+                    f"task {stage.data} is for {task.kind}, the stage's objective is {stage.objective.kind}"
+                )
+            task.check(self.folder(stage.data))
+            return
+        corpus = self.recipe.corpora[check_choice(stage.data, self.recipe.corpora, "corpus")]
+        if corpus.source == "files" and not self.files(stage.data):
+            raise ValueError(
+                f"corpus {stage.data!r} ({corpus.description}) is not part of this package: "
+                f"give your own text with --text FILE or --text {stage.data}=FILE"
+            )

@@ -1,63 +1,95 @@
 """One training run: a stage of a recipe with one seed."""
 
-import time
+import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import broadcast
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
-from sparsezoo_hub.core.learning_rates import LEARNING_RATES
-from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
-from sparsezoo_hub.core.recipe import Stage
+from sparsezoo_hub.core.learning_rates import LEARNING_RATES, Restart
+from sparsezoo_hub.core.pattern_lock import PatternLock
+from sparsezoo_hub.core.recipe import OPTIMIZERS, Stage
 from sparsezoo_hub.core.sparsity_report import measure_sparsity, overall_sparsity
+from sparsezoo_hub.core.stage_settings import Fisher
+from sparsezoo_hub.core.stage_windows import in_steps
 from sparsezoo_hub.core.targets import linear_modules
-from sparsezoo_hub.errors import LockError, RecipeError
-from sparsezoo_hub.training.evaluation import Evaluation, evaluate
+from sparsezoo_hub.errors import RecipeError
+from sparsezoo_hub.training.checkpoints import Checkpoints, Resumable, step_of
+from sparsezoo_hub.training.evaluation import Evaluation
+from sparsezoo_hub.training.frozen_embeddings import FrozenEmbeddings
+from sparsezoo_hub.training.gradient_samples import sample_gradients
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.plateau import PlateauStop
 from sparsezoo_hub.training.processes import on_cpu, process_state
 from sparsezoo_hub.training.progress import EVERY, ProgressCallback, Watcher
 from sparsezoo_hub.training.pruner import Pruner
+from sparsezoo_hub.training.seeded_collator import SeededCollator
 from sparsezoo_hub.training.stage_data import StageData
+from sparsezoo_hub.training.stage_models import Sources, load_student, load_teacher
 from sparsezoo_hub.training.trainer import SparseTrainer
+from sparsezoo_hub.training.validation_curve import CurvePoint, ValidationCurve
+
+# More mask updates than a stage has, so that no two seeds draw the same.
+_MAX_UPDATES = 1_000_003
 
 
 class StageResult(BaseModel):
-    """What one training run came to; ``sparsity`` is over the locked weights, None without a lock."""
+    """What one training run came to.
+
+    ``settings`` is the stage as it was run, every length in optimizer steps. ``metrics`` are those of a task.
+    ``sparsity`` is over the locked weights, None without a lock.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: str
+    settings: Stage
     seed: int
     steps: int
     seconds: float
     validation_loss: float
     validation_accuracy: float
     num_predictions: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    curve: tuple[CurvePoint, ...] = ()
     sparsity: float | None
     num_locked: int
     zeros_changed: int
 
 
+class Limits(BaseModel):
+    """What a run sets for all of its stages.
+
+    Args:
+        max_steps: shortens every stage to at most this.
+        checkpoint_every: optimizer steps between two checkpoints.
+        bf16: whether models compute in bfloat16 where autocast allows it; their weights stay float32.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_steps: int | None = None
+    checkpoint_every: int = 500
+    bf16: bool = False
+
+
 def train_stage(
     stage: Stage,
     seed: int,
-    source: str,
-    teacher_source: str | None,
-    tokenizer: PreTrainedTokenizerBase,
+    sources: Sources,
     data: StageData,
     scratch: Path,
+    limits: Limits,
     watcher: Watcher,
 ) -> tuple[PreTrainedModel, StageResult]:
     """Return the trained model and what it came to.
@@ -65,11 +97,10 @@ def train_stage(
     Args:
         stage: what to do.
         seed: of the head's initial weights, the order of the data and dropout.
-        source: a folder or Hub id, the model to start from.
-        teacher_source: the same for the teacher.
-        tokenizer: of both.
+        sources: of the models.
         data: the stage's examples.
-        scratch: a folder that the Trainer may write to.
+        scratch: where checkpoints lie; a complete one found there is gone on from.
+        limits: of the run.
         watcher: is told about progress.
 
     Raises:
@@ -78,37 +109,79 @@ def train_stage(
             reach, the teacher was trained for something else, or has another vocabulary.
         TargetError: if a pruning target matches no weight.
     """
-    began = time.monotonic()
     set_seed(seed)
-    model = _load(stage, source, data)
-    _prepare_lock(stage, model, source)
-    teacher = None if teacher_source is None else _load(stage, teacher_source, data, trained=True)
-    _check_vocabulary(stage, model, teacher)
-    _check_length(stage, model, tokenizer)
-    objective = OBJECTIVES[stage.objective.kind]
-    judge = partial(evaluate, model, objective, data.validation, data.collate_validation)
+    stage = in_steps(stage, math.ceil(len(data.train) / stage.batch_size), limits.max_steps)
+    model = load_student(stage, sources, data.labels)
+    teacher = load_teacher(stage, sources, data.labels)
+    _check_logits(stage, model, teacher)
     pruner = None if stage.pruning is None else Pruner(stage.pruning, model)
     label = stage.name if len(stage.seeds) == 1 else f"{stage.name} seed {seed}"
-    callbacks: list[TrainerCallback] = [ProgressCallback(label, watcher, pruner)]
-    if pruner is not None:
-        callbacks.insert(0, pruner)
-    if stage.plateau is not None:
-        start = 0 if stage.pruning is None else stage.pruning.end
-        callbacks.append(PlateauStop(stage.plateau, lambda: _shared(judge().loss), start))
+    parts = _resumable(stage, model, data, pruner)
+    curve = parts["curve"]
+    callbacks: list[TrainerCallback] = [each for each in parts.values() if isinstance(each, TrainerCallback)]
+    if stage.frozen_embeddings is not None:
+        until = stage.frozen_embeddings.until
+        callbacks.append(FrozenEmbeddings(model, None if until is None else int(until)))
+    callbacks.append(ProgressCallback(label, watcher, pruner))
+    checkpoints = Checkpoints(parts)
+    checkpoint = checkpoints.resume(scratch)
+    collate = SeededCollator(data.collate, seed, process_state().process_index, step_of(checkpoint))
     trainer = SparseTrainer(
-        objective=objective,
+        objective=OBJECTIVES[stage.objective.kind],
         learning_rate_factor=_learning_rate_factor(stage, pruner),
         teacher=teacher,
         distillation=stage.distillation,
         model=model,
-        args=_arguments(stage, seed, scratch),
+        args=_arguments(stage, seed, scratch, limits),
         train_dataset=data.train,
-        data_collator=data.collate,
-        callbacks=callbacks,
+        data_collator=collate,
+        callbacks=[*callbacks, checkpoints],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    return model, _result(stage, seed, trainer.state.global_step, judge(), model, time.monotonic() - began)
+    if pruner is not None and stage.pruning is not None:
+        batch_size = (stage.pruning.fisher or Fisher()).batch_size
+        pruner.gradients = lambda update: sample_gradients(
+            model,
+            pruner.modules,
+            trainer.compute_loss,
+            data.train,
+            data.collate,
+            batch_size,
+            seed * _MAX_UPDATES + update,
+        )
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    model.config.output_hidden_states = model.config.output_attentions = False  # what distillation asked for
+    assert isinstance(curve, ValidationCurve)  # noqa: S101 - for the type checker
+    return model, _result(stage, seed, trainer.state.global_step, data.evaluate(model), model, curve)
+
+
+def _check_logits(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
+    if teacher is None or not stage.is_language_modelling:
+        return
+    if teacher.config.vocab_size != model.config.vocab_size:
+        raise RecipeError(
+            f"stage {stage.name}: the teacher has a vocabulary of {teacher.config.vocab_size}, "
+            f"the student of {model.config.vocab_size}; distillation needs the same one"
+        )
+
+
+def _resumable(
+    stage: Stage, model: PreTrainedModel, data: StageData, pruner: Pruner | None
+) -> dict[str, Resumable]:
+    """Return the callbacks that have a state, in the order in which they are called."""
+
+    def validation_loss() -> float:
+        return _shared(data.evaluate(model).loss)
+
+    parts: dict[str, Resumable] = {}
+    if pruner is not None:
+        parts["pruner"] = pruner
+    sparsity = (lambda: 0.0) if pruner is None else (lambda: pruner.sparsity)
+    parts["curve"] = ValidationCurve(stage.evaluations, int(stage.length), validation_loss, sparsity)
+    if stage.plateau is not None:
+        start = 0 if stage.pruning is None else int(stage.pruning.window[2])
+        parts["plateau"] = PlateauStop(stage.plateau, validation_loss, start)
+    return parts
 
 
 def _shared(loss: float) -> float:
@@ -116,61 +189,22 @@ def _shared(loss: float) -> float:
     return float(broadcast(torch.tensor(loss, device=process_state().device)))
 
 
-def _load(stage: Stage, source: str, data: StageData, trained: bool = False) -> PreTrainedModel:
-    """Return the model; with ``trained``, one whose head is not made up here."""
-    arguments: dict[str, Any] = {}
-    if data.labels:
-        arguments["id2label"] = dict(enumerate(data.labels))
-        arguments["label2id"] = {label: index for index, label in enumerate(data.labels)}
-    auto_class = OBJECTIVES[stage.objective.kind].auto_class
-    model: PreTrainedModel
-    model, loading = auto_class.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True, **arguments
-    )
-    if trained and loading["missing_keys"]:
-        raise RecipeError(
-            f"stage {stage.name}: the teacher {source} has no {min(loading['missing_keys'])}: it was not "
-            f"trained for {stage.objective.kind}; name a stage of that objective as the teacher"
-        )
-    return model
-
-
-def _prepare_lock(stage: Stage, model: PreTrainedModel, source: str) -> None:
-    """Keep the lock that came with the model if the stage wants it, else release it."""
-    if stage.lock and not is_locked(model):
-        raise LockError(f"stage {stage.name} locks the pattern of {source}, which has none: prune it first")
-    if not stage.lock:
-        PatternLock.unlock(model)
-
-
-def _check_vocabulary(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
-    if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
-        raise RecipeError(
-            f"stage {stage.name}: the teacher has a vocabulary of {teacher.config.vocab_size}, "
-            f"the student of {model.config.vocab_size}; distillation needs the same one"
-        )
-
-
-def _check_length(stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    positions = getattr(model.config, "max_position_embeddings", stage.max_length)
-    longest = min(positions, tokenizer.model_max_length)
-    if stage.max_length > longest:
-        raise RecipeError(
-            f"stage {stage.name}: max_length {stage.max_length} is more than the {longest} tokens that the "
-            "model takes; lower it, or choose a backbone with more positions"
-        )
-
-
-def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Any:
+def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Callable[[int], float]:
+    settings = stage.learning_rate
+    restarts = [
+        Restart(int(each.at), (each.peak or settings.peak) / settings.peak) for each in settings.restarts
+    ]
     return partial(
-        LEARNING_RATES[stage.learning_rate.schedule],
-        total=stage.steps,
-        warmup=round(stage.learning_rate.warmup_ratio * stage.steps),
+        LEARNING_RATES[settings.schedule],
+        total=int(stage.length),
+        warmup=round(settings.warmup_ratio * stage.length),
         window=None if pruner is None else pruner.window,
+        cycle=None if settings.cycle is None else int(settings.cycle),
+        restarts=restarts,
     )
 
 
-def _arguments(stage: Stage, seed: int, scratch: Path) -> TrainingArguments:
+def _arguments(stage: Stage, seed: int, scratch: Path, limits: Limits) -> TrainingArguments:
     processes = process_state().num_processes
     if stage.batch_size % processes:
         raise RecipeError(
@@ -179,12 +213,16 @@ def _arguments(stage: Stage, seed: int, scratch: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(scratch),
         use_cpu=on_cpu(),
-        max_steps=stage.steps,
+        bf16=limits.bf16,
+        max_steps=int(stage.length),
         per_device_train_batch_size=stage.batch_size // processes,
         learning_rate=stage.learning_rate.peak,
         weight_decay=stage.weight_decay,
+        optim=OPTIMIZERS[stage.optimizer],
         seed=seed,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=limits.checkpoint_every,
+        save_total_limit=2,
         logging_steps=EVERY,
         disable_tqdm=True,
         report_to=[],
@@ -194,18 +232,26 @@ def _arguments(stage: Stage, seed: int, scratch: Path) -> TrainingArguments:
 
 
 def _result(
-    stage: Stage, seed: int, steps: int, evaluation: Evaluation, model: PreTrainedModel, seconds: float
+    stage: Stage,
+    seed: int,
+    steps: int,
+    evaluation: Evaluation,
+    model: PreTrainedModel,
+    curve: ValidationCurve,
 ) -> StageResult:
     masks = PatternLock.masks(model)
     modules = linear_modules(model)
     return StageResult(
         stage=stage.name,
+        settings=stage,
         seed=seed,
         steps=steps,
-        seconds=round(seconds, 2),
+        seconds=round(curve.seconds, 2),
         validation_loss=evaluation.loss,
         validation_accuracy=evaluation.accuracy,
         num_predictions=evaluation.num_predictions,
+        metrics=dict(evaluation.metrics),
+        curve=tuple(curve.points),
         sparsity=overall_sparsity(measure_sparsity({name: modules[name].weight for name in masks}))
         if masks
         else None,

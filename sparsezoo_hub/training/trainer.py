@@ -10,9 +10,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer
 
-from sparsezoo_hub.core.distillation import combined_loss, distillation_loss
-from sparsezoo_hub.core.recipe import Distillation
-from sparsezoo_hub.training.objectives import Batch, Objective
+from sparsezoo_hub.core.distillation import (
+    attention_loss,
+    combined_loss,
+    distillation_loss,
+    hidden_state_loss,
+)
+from sparsezoo_hub.core.stage_settings import Distillation
+from sparsezoo_hub.training.objectives import Batch, Objective, Outcome
 
 
 class SparseTrainer(Trainer):
@@ -22,7 +27,8 @@ class SparseTrainer(Trainer):
         objective: what the model predicts.
         learning_rate_factor: from optimizer steps done to the factor of the peak learning rate.
         teacher: a model of the same objective and vocabulary, or None.
-        distillation: hardness and temperature; needed with a teacher.
+        distillation: weights and temperature; needed with a teacher. With weights for hidden states or
+            attentions, both models' configs ask for them.
         arguments: passed on to ``transformers.Trainer``.
     """
 
@@ -54,14 +60,13 @@ class SparseTrainer(Trainer):
     ) -> Any:
         """Return the loss of one batch: the task's, or its combination with the teacher's."""
         del num_items_in_batch
-        logits, labels = self.objective.predict(model, inputs)
-        loss = F.cross_entropy(logits.float(), labels)
+        outcome = self.objective.predict(model, inputs)
+        loss = task_loss(outcome)
         if self.teacher is not None and self.distillation is not None:
             with torch.no_grad():
-                teacher_logits, _ = self.objective.predict(self.teacher, inputs)
-            distilled = distillation_loss(logits, teacher_logits, self.distillation.temperature)
-            loss = combined_loss(loss, distilled, self.distillation.hardness)
-        return (loss, {"logits": logits}) if return_outputs else loss
+                taught = self.objective.predict(self.teacher, inputs)
+            loss = distilled_loss(loss, outcome, taught, self.distillation, inputs["attention_mask"])
+        return (loss, {"logits": outcome.predictions[0].logits}) if return_outputs else loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
         """Return the scheduler of the recipe's learning rate."""
@@ -69,3 +74,41 @@ class SparseTrainer(Trainer):
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(optimizer or self.create_optimizer(), self.learning_rate_factor)
         return self.lr_scheduler
+
+
+def task_loss(outcome: Outcome) -> Tensor:
+    """Return the weighted sum of the heads' mean cross-entropies (nats)."""
+    losses = [each.weight * F.cross_entropy(each.logits.float(), each.labels) for each in outcome.predictions]
+    return torch.stack(losses).sum()
+
+
+def distilled_loss(
+    loss: Tensor, outcome: Outcome, taught: Outcome, distillation: Distillation, attention_mask: Tensor
+) -> Tensor:
+    """Return the task's loss combined with the distances to the teacher (Prune OFA, equation 3).
+
+    Args:
+        loss: of the task.
+        outcome: the student's.
+        taught: the teacher's, for the same batch.
+        distillation: weights and temperature.
+        attention_mask: (batch, length), 0 at padding.
+    """
+    pairs = zip(outcome.predictions, taught.predictions, strict=True)
+    distances = [
+        own.weight * distillation_loss(own.logits, other.logits, distillation.temperature)
+        for own, other in pairs
+    ]
+    total = combined_loss(
+        loss, torch.stack(distances).sum(), distillation.distillation_weight, distillation.task_weight
+    )
+    own, other = outcome.output, taught.output
+    if distillation.hidden_states:
+        total = total + distillation.hidden_states * hidden_state_loss(
+            own.hidden_states, other.hidden_states, attention_mask
+        )
+    if distillation.attentions:
+        total = total + distillation.attentions * attention_loss(
+            own.attentions, other.attentions, attention_mask
+        )
+    return total

@@ -39,3 +39,8 @@ def test_the_loss_does_not_grow_with_the_number_of_positions() -> None:
 
 def test_hardness_weighs_task_and_teacher() -> None:
     assert combined_loss(torch.tensor(1.0), torch.tensor(5.0), 0.25).item() == pytest.approx(2.0)
+
+
+def test_the_two_weights_of_equation_3_are_free() -> None:
+    loss = combined_loss(torch.tensor(1.0), torch.tensor(5.0), 0.25, task_weight=2.0)
+    assert loss.item() == pytest.approx(3.25)

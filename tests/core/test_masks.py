@@ -108,3 +108,8 @@ def test_sparsity_is_weighted_by_size() -> None:
     few, many = torch.zeros(2, dtype=torch.bool), torch.ones(8, dtype=torch.bool)
     assert sparsity_of({"few": few, "many": many}) == pytest.approx(0.2)
     assert sparsity_of({}) == 0.0
+
+
+def test_a_pruned_weight_stays_pruned_where_a_kept_one_scores_minus_infinity() -> None:
+    mask = top_k_mask(torch.tensor([1.0, -torch.inf]), 0.5, kept=torch.tensor([False, True]))
+    assert mask.tolist() == [False, True]

@@ -43,7 +43,8 @@ RECIPE = """
 format: 1
 name: tiny-90
 summary: A tiny BERT for tests.
-backbone: {model_type: bert, vocab_size: 200, config: {hidden_size: 32, num_hidden_layers: 2}}
+parents: {backbone: {model_type: bert, vocab_size: 200, config: {hidden_size: 32, num_hidden_layers: 2}}}
+corpora: {text: {description: some English}}
 stages:
   - name: teacher
     model: backbone

@@ -78,7 +78,7 @@ def with_text(text: str) -> CardSubject:
     subject = tiny_subject()
     result = TaskResult(task=text, dataset=text, metric=text, mean=0.5, std=0.1, seeds=(0,))
     stages = tuple(stage.model_copy(update={"data": text}) for stage in subject.recipe.stages)
-    provenance = Provenance(backbone=text, text=(text, text), max_steps=None, versions={})
+    provenance = Provenance(parents={"backbone": text}, data={text: (text, text)}, versions={})
     return replace(
         subject,
         recipe=subject.recipe.model_copy(

@@ -7,6 +7,7 @@ import pytest
 from run_case import STAGES, tiny_recipe, write_texts
 
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.stage_data import EVERY
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +18,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def finished_run(texts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
     """A run with all of its stages done; no test may change its folder."""
-    run = RecipeRun(tiny_recipe(), tmp_path_factory.mktemp("finished") / "run", text=texts)
-    run.make_backbone()
+    run = RecipeRun(tiny_recipe(), tmp_path_factory.mktemp("finished") / "run", text={EVERY: texts})
+    run.make_parents()
     for name in STAGES:
         run.run_stage(name)
     return run

@@ -15,12 +15,15 @@ _STAGES = """
 format: 1
 name: tiny-90
 summary: A tiny BERT for tests.
-backbone:
-  model_type: bert
-  vocab_size: 220
-  config:
-    {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 24,
-     max_position_embeddings: 32}
+parents:
+  backbone:
+    model_type: bert
+    vocab_size: 220
+    config:
+      {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 24,
+       max_position_embeddings: 32}
+corpora:
+  text: {description: some English, source: python_documentation}
 stages:
   - name: teacher
     model: backbone

@@ -7,7 +7,7 @@ import torch
 from training_case import language_model
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertModel
 
-from sparsezoo_hub.core.recipe import Backbone
+from sparsezoo_hub.core.recipe import Parent
 from sparsezoo_hub.errors import BackboneError
 from sparsezoo_hub.training.backbones import make_backbone
 from sparsezoo_hub.training.corpora import Document
@@ -21,8 +21,8 @@ CONFIG: dict[str, int | float | str | bool] = {
     "intermediate_size": 24,
     "max_position_embeddings": 40,
 }
-FROM_NOTHING = Backbone(model_type="bert", vocab_size=220, config=CONFIG)
-ANY_BERT = Backbone(model_type="bert", pretrained="some-org/some-bert")
+FROM_NOTHING = Parent(model_type="bert", vocab_size=220, config=CONFIG)
+ANY_BERT = Parent(model_type="bert", pretrained="some-org/some-bert")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
-def refused(backbone: Backbone, folder: Path, override: str | None = None) -> str:
+def refused(backbone: Parent, folder: Path, override: str | None = None) -> str:
     """The message; it is one line, and nothing was written."""
     with pytest.raises(BackboneError) as caught:
         make_backbone(backbone, DOCUMENTS, folder, override)

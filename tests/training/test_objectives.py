@@ -17,7 +17,8 @@ def test_masked_positions_alone_give_the_logits_and_gradients_of_the_whole(kind:
     expected = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     model.zero_grad()
 
-    logits, labels = predict_masked_tokens(model, batch)
+    [prediction] = predict_masked_tokens(model, batch).predictions
+    logits, labels = prediction.logits, prediction.labels
     assert logits.shape == (int(asked.sum()), whole.shape[-1])
     torch.testing.assert_close(logits, whole[asked])
     assert torch.equal(labels, batch["labels"][asked])
@@ -37,9 +38,8 @@ def test_a_model_behind_a_wrapper_is_found() -> None:
 
     model = language_model().eval()
     batch = stack(masked_rows(3))
-    assert torch.equal(
-        predict_masked_tokens(Wrapper(model), batch)[0], predict_masked_tokens(model, batch)[0]
-    )
+    wrapped, bare = (predict_masked_tokens(each, batch).predictions[0] for each in (Wrapper(model), model))
+    assert torch.equal(wrapped.logits, bare.logits)
 
 
 def test_afterwards_the_model_predicts_every_position_again() -> None:
@@ -61,7 +61,9 @@ def test_the_hook_is_gone_after_an_exception_too() -> None:
 def test_a_batch_that_asks_for_nothing_moves_no_weight() -> None:
     model = language_model().eval()
     batch = stack(masked_rows(2))
-    logits, labels = predict_masked_tokens(model, {**batch, "labels": torch.full_like(batch["labels"], -100)})
+    nothing = torch.full_like(batch["labels"], -100)
+    [prediction] = predict_masked_tokens(model, {**batch, "labels": nothing}).predictions
+    logits, labels = prediction.logits, prediction.labels
     assert len(logits) == len(labels) == 0
     cross_entropy(logits, labels).backward()
     assert not any(weight.grad.any() for weight in model.parameters() if weight.grad is not None)
@@ -70,14 +72,17 @@ def test_a_batch_that_asks_for_nothing_moves_no_weight() -> None:
 def test_classes_are_the_models_own_logits_and_the_labels_stay_out_of_it() -> None:
     model = classifier().eval()
     batch = stack(labelled_rows(5))
-    logits, labels = predict_classes(model, batch)
+    [prediction] = predict_classes(model, batch).predictions
     expected = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    assert torch.equal(logits, expected.logits)
-    assert labels.tolist() == [0, 1, 2, 0, 1]
+    assert torch.equal(prediction.logits, expected.logits)
+    assert prediction.labels.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_each_objective_loads_the_head_that_it_predicts_with() -> None:
     assert {name: each.auto_class.__name__ for name, each in OBJECTIVES.items()} == {
         "masked_lm": "AutoModelForMaskedLM",
+        "masked_lm_next_sentence": "AutoModelForPreTraining",
         "sequence_classification": "AutoModelForSequenceClassification",
+        "token_classification": "AutoModelForTokenClassification",
+        "question_answering": "AutoModelForQuestionAnswering",
     }

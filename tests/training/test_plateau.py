@@ -4,7 +4,7 @@ import pytest
 from training_case import classifier, labelled_rows, sparse_trainer
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from sparsezoo_hub.core.recipe import Plateau
+from sparsezoo_hub.core.stage_settings import Plateau
 from sparsezoo_hub.training.plateau import PlateauStop
 
 

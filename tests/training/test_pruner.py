@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.core.pattern_lock import PatternLock
-from sparsezoo_hub.core.recipe import Pruning
+from sparsezoo_hub.core.stage_settings import Pruning
 from sparsezoo_hub.errors import TargetError
 from sparsezoo_hub.training.pruner import Pruner
 

@@ -4,18 +4,114 @@ import pytest
 
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.errors import RecipeError
-from sparsezoo_hub.training.recipe_library import FOLDER, load_recipe, recipe_names
-from sparsezoo_hub.training.stage_data import check_data
+from sparsezoo_hub.training.recipe_library import FOLDER, load_recipe
 
 QUICKSTART = "quickstart/bert-tiny-90"
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_that_comes_with_the_package_is_sound(name: str) -> None:
-    recipe = load_recipe(name)
-    assert recipe.name == name.rpartition("/")[2]
-    assert recipe.stage(recipe.package).pruning is not None or recipe.stage(recipe.package).lock
-    check_data(recipe)
+BASE = """
+name: base
+summary: A base.
+parents: {backbone: {model_type: bert, vocab_size: 200}}
+corpora: {text: {description: some English}}
+stages:
+  - name: first
+    model: backbone
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 100
+    batch_size: 8
+    learning_rate: {peak: 1.0e-3}
+  - name: pruned
+    model: first
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 100
+    batch_size: 8
+    learning_rate: {peak: 1.0e-3}
+    pruning: {final_sparsity: 0.9, end: 80, interval: 10}
+package: pruned
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    path = tmp_path / "base.yaml"
+    path.write_text(BASE)
+    return path
+
+
+def written(folder: Path, text: str, name: str = "own.yaml") -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_what_extends_another_has_its_parts_and_its_own_in_their_place(base: Path) -> None:
+    text = """
+extends: base.yaml
+name: own
+stages:
+  - {name: pruned, steps: 200, pruning: {final_sparsity: 0.8}}
+  - name: last
+    model: pruned
+    lock: true
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 5
+    batch_size: 8
+    learning_rate: {peak: 1.0e-3}
+"""
+    expected = BASE.replace("name: base", "name: own").replace("final_sparsity: 0.9", "final_sparsity: 0.8")
+    head, pruned = expected.split("  - name: pruned")
+    pruned = pruned.replace("steps: 100", "steps: 200")
+    last = text[text.index("  - name: last") :]
+    pruned = pruned.replace("package: pruned", f"{last}package: pruned")
+    own = load_recipe(written(base.parent, text))
+    assert own == parse_recipe(f"{head}  - name: pruned{pruned}", "by hand")
+
+
+def test_a_variant_changes_what_it_names_and_is_named_after_itself(base: Path) -> None:
+    base.write_text(BASE + "variants:\n  '80': {stages: [{name: pruned, pruning: {final_sparsity: 0.8}}]}\n")
+    recipe = load_recipe(f"{base}:80")
+    assert recipe.name == "base-80"
+    pruning = recipe.stage("pruned").pruning
+    assert pruning is not None
+    assert (pruning.final_sparsity, pruning.end) == (0.8, 80)
+    with pytest.raises(RecipeError, match="needs a variant, base:NAME, choose one of: 80"):
+        load_recipe(str(base))
+    with pytest.raises(RecipeError, match="unknown variant '90', choose one of: 80"):
+        load_recipe(f"{base}:90")
+
+
+def test_a_variant_of_what_has_none_is_refused(base: Path) -> None:
+    with pytest.raises(RecipeError, match="has no variants: leave :90 out"):
+        load_recipe(f"{base}:90")
+
+
+def test_a_problem_names_the_file_and_line_that_it_comes_from(base: Path) -> None:
+    own = written(base.parent, "extends: base.yaml\nstages:\n  - {name: pruned, steps: 60}\n")
+    end = next(number for number, line in enumerate(BASE.splitlines(), 1) if "interval" in line)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(own)
+    assert f"{base}, line {end}: $.stages[1].pruning.end: must be within the stage's 60 steps" in str(
+        caught.value
+    )
+
+
+def test_recipes_that_extend_each_other_are_refused(base: Path) -> None:
+    base.write_text("extends: own.yaml\n" + BASE)
+    own = written(base.parent, "extends: base.yaml\n")
+    with pytest.raises(RecipeError, match=r"own\.yaml extends itself: .*own\.yaml → .*base\.yaml → "):
+        load_recipe(own)
+
+
+def test_the_recipe_that_is_extended_must_exist(base: Path) -> None:
+    own = written(base.parent, "extends: quickstart/bert-tny-90\n")
+    with pytest.raises(RecipeError, match="did you mean 'quickstart/bert-tiny-90'"):
+        load_recipe(own)
 
 
 def test_a_recipe_is_found_by_its_name_by_its_place_in_the_repository_and_as_a_file(
@@ -55,4 +151,4 @@ def test_problems_name_the_file(tmp_path: Path) -> None:
     path.write_text("name: broken\n")
     with pytest.raises(RecipeError, match=r"broken\.yaml has \d problems:") as caught:
         load_recipe(str(path))
-    assert "$.backbone: is missing" in str(caught.value)
+    assert "$.parents: is missing" in str(caught.value)

@@ -24,6 +24,7 @@ from sparsezoo_hub import PatternLock, is_locked
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.tasks import find_task
 
 
@@ -75,7 +76,7 @@ def test_each_seed_is_a_run_of_its_own(finished_run: RecipeRun) -> None:
 def test_a_seed_decides_the_heads_first_weights(copied: Path, texts: list[Path]) -> None:
     shutil.rmtree(copied / "stages" / "transferred")
     (copied / "run.yaml").unlink()
-    run = RecipeRun(tiny_recipe(RECIPE.replace("peak: 1.0e-2", "peak: 1.0e-12")), copied, text=texts)
+    run = RecipeRun(tiny_recipe(RECIPE.replace("peak: 1.0e-2", "peak: 1.0e-12")), copied, text={EVERY: texts})
     run.run_stage("transferred")  # nothing moves at this learning rate
     first, second = (
         load_file(copied / "stages" / "transferred" / f"seed-{seed}" / "model.safetensors") for seed in (0, 1)
@@ -95,8 +96,8 @@ def test_a_classifier_carries_the_tasks_labels(finished_run: RecipeRun) -> None:
 def test_a_second_start_trains_and_writes_nothing(copied: Path, texts: list[Path]) -> None:
     before = written(copied)
     shown: list[Progress] = []
-    run = RecipeRun(tiny_recipe(), copied, text=texts, watcher=shown.append)
-    run.make_backbone()
+    run = RecipeRun(tiny_recipe(), copied, text={EVERY: texts}, watcher=shown.append)
+    run.make_parents()
     results = {name: run.run_stage(name) for name in STAGES}
     assert written(copied) == before
     assert shown == []
@@ -112,8 +113,8 @@ def test_a_stage_that_was_cut_off_while_writing_is_done_again_to_the_same_bits(
     (folder.with_name("seed-0.partial") / "result.json").unlink()
     teacher = written(copied / "stages" / "teacher")
     shown: list[Progress] = []
-    run = RecipeRun(tiny_recipe(), copied, text=texts, watcher=shown.append)
-    run.make_backbone()
+    run = RecipeRun(tiny_recipe(), copied, text={EVERY: texts}, watcher=shown.append)
+    run.make_parents()
     for name in STAGES:
         run.run_stage(name)
     assert {each.stage for each in shown} == {"student"}
@@ -124,16 +125,16 @@ def test_a_stage_that_was_cut_off_while_writing_is_done_again_to_the_same_bits(
 
 def test_the_watcher_sees_steps_learning_rate_and_sparsity(texts: list[Path], tmp_path: Path) -> None:
     shown: list[Progress] = []
-    run = RecipeRun(tiny_recipe(SHORT_RECIPE), tmp_path, text=texts, watcher=shown.append)
-    run.make_backbone()
+    run = RecipeRun(tiny_recipe(SHORT_RECIPE), tmp_path, text={EVERY: texts}, watcher=shown.append)
+    run.make_parents()
     run.run_stage("teacher")
     run.run_stage("student")
     seen = [(each.stage, each.step, each.total, each.sparsity) for each in shown]
     assert seen == [
         ("teacher", 10, 12, None),
         ("teacher", 12, 12, None),
-        ("student", 10, 12, 0.9),
-        ("student", 12, 12, 0.9),
+        ("student", 10, 12, NUM_LOCKED / NUM_WEIGHTS),
+        ("student", 12, 12, NUM_LOCKED / NUM_WEIGHTS),
     ]
     # Linear: (12 - 10) / 12 of 2e-3. Rewinding: P = 9, warm-up round(1.2) = 1, D = 2, (12 - 10) / 2 of 1e-3.
     assert [each.learning_rate for each in shown] == pytest.approx([2e-3 * 2 / 12, 0, 1e-3, 0])
@@ -147,7 +148,7 @@ def test_a_plateau_ends_a_stage_but_not_before_its_pruning_has_ended(
     (copied / "run.yaml").unlink()
     never_enough = "plateau: {every: 1, min_improvement: 100, patience: 1}"
     recipe = tiny_recipe(SHORT_RECIPE.replace("batch_size: 8", f"batch_size: 8\n    {never_enough}"))
-    run = RecipeRun(recipe, copied, text=texts)
+    run = RecipeRun(recipe, copied, text={EVERY: texts})
     # The first evaluation is better than none; the second ends it. The student prunes up to step 9.
     assert run.run_stage("teacher")[0].steps == 2
     result = run.run_stage("student")[0]
@@ -158,8 +159,8 @@ def test_the_backbone_of_one_run_can_start_another(
     finished_run: RecipeRun, texts: list[Path], tmp_path: Path
 ) -> None:
     teacher = finished_run.model_folder("teacher")
-    run = RecipeRun(tiny_recipe(), tmp_path, text=texts, backbone=str(teacher))
-    run.make_backbone()
+    run = RecipeRun(tiny_recipe(), tmp_path, text={EVERY: texts}, parents={"backbone": str(teacher)})
+    run.make_parents()
     assert weights_are_equal(run.model_folder("backbone"), teacher)
 
 
@@ -182,7 +183,7 @@ def test_a_model_can_take_the_place_of_an_earlier_stages_own(
 ) -> None:
     shutil.rmtree(copied / "stages" / "transferred")
     other = half_pruned(finished_run.model_folder("teacher"), tmp_path / "other")
-    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    run = RecipeRun(tiny_recipe(), copied, text={EVERY: texts})
     results = run.run_stage("transferred", models={"student": str(other)})
     assert [(each.sparsity, each.num_locked, each.zeros_changed) for each in results] == [(0.5, 256, 0)] * 2
     for name, where in encoder_zeros(run.model_folder("transferred")).items():
@@ -194,7 +195,7 @@ def test_without_lock_a_pruned_model_is_free_to_fill_up(copied: Path, texts: lis
     free = RECIPE.replace("lock: true", "lock: false")
     shutil.copytree(copied, copied.with_name("free"))
     (copied.with_name("free") / "run.yaml").unlink()
-    run = RecipeRun(tiny_recipe(free), copied.with_name("free"), text=texts)
+    run = RecipeRun(tiny_recipe(free), copied.with_name("free"), text={EVERY: texts})
     result = run.run_stage("transferred")[0]
     assert (result.sparsity, result.num_locked) == (None, 0)
     zeros = encoder_zeros(run.model_folder("transferred"))

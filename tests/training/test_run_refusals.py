@@ -16,14 +16,16 @@ from transformers import AutoModelForMaskedLM
 
 from sparsezoo_hub.errors import LockError, PackageError, RecipeError, TargetError
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.stage_data import EVERY
+from sparsezoo_hub.training.stage_training import Limits
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"max_steps": 5},
-        {"backbone": "some-org/some-bert"},
-        {"text": []},
+        {"limits": Limits(max_steps=5)},
+        {"parents": {"backbone": "some-org/some-bert"}},
+        {"text": {}},
         {"recipe": tiny_recipe(RECIPE.replace("final_sparsity: 0.9", "final_sparsity: 0.8"))},
     ],
     ids=lambda other: next(iter(other)),
@@ -31,7 +33,7 @@ from sparsezoo_hub.training.run import RecipeRun
 def test_another_run_is_refused_in_a_folder_that_is_taken(
     other: dict[str, Any], finished_run: RecipeRun, texts: list[Path]
 ) -> None:
-    options = {"recipe": tiny_recipe(), "text": texts, **other}
+    options = {"recipe": tiny_recipe(), "text": {EVERY: texts}, **other}
     before = written(finished_run.out)
     with pytest.raises(RecipeError, match=r"holds a run of another recipe, text, backbone or length: choose"):
         RecipeRun(out=finished_run.out, **options)
@@ -40,7 +42,7 @@ def test_another_run_is_refused_in_a_folder_that_is_taken(
 
 def test_locking_a_model_without_a_pattern_is_refused(copied: Path, texts: list[Path]) -> None:
     shutil.rmtree(copied / "stages" / "transferred")
-    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    run = RecipeRun(tiny_recipe(), copied, text={EVERY: texts})
     teacher = str(run.model_folder("teacher"))
     with pytest.raises(
         LockError, match=r"stage transferred locks the pattern of .*, which has none: prune it first"
@@ -53,9 +55,9 @@ def test_a_target_that_matches_nothing_is_refused_before_the_first_stage(
     texts: list[Path], tmp_path: Path
 ) -> None:
     recipe = tiny_recipe(SHORT_RECIPE.replace("pruning: {", "pruning: {targets: [encoder.block.*], "))
-    run = RecipeRun(recipe, tmp_path, text=texts)
+    run = RecipeRun(recipe, tmp_path, text={EVERY: texts})
     with pytest.raises(TargetError, match=r"'encoder\.block\.\*' matches none of the 12 Linear weights"):
-        run.make_backbone()
+        run.make_parents()
     assert not (tmp_path / "stages").exists()
 
 
@@ -67,28 +69,28 @@ def test_a_target_that_matches_nothing_is_refused_before_the_first_stage(
             "data: python-documentation-part",
             r"\$\.stages\[2\]\.data: unknown task .* did you mean 'python-documentation-parts'",
         ),
-        ("data: text", "data: news", r"\$\.stages\[0\]\.data: unknown data of masked LM 'news'"),
+        ("data: text", "data: news", r"\$\.stages\[0\]\.data: unknown corpus 'news'"),
     ],
 )
 def test_data_that_does_not_exist_is_refused_before_anything_is_written(
     old: str, new: str, expected: str, texts: list[Path], tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match=expected):
-        RecipeRun(tiny_recipe(RECIPE.replace(old, new)), tmp_path / "out", text=texts)
+        RecipeRun(tiny_recipe(RECIPE.replace(old, new)), tmp_path / "out", text={EVERY: texts})
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PackageError, match=r"file/out cannot be written: Not a directory; .*choose another"):
-        RecipeRun(tiny_recipe(), tmp_path / "file" / "out", text=write_texts(tmp_path))
+        RecipeRun(tiny_recipe(), tmp_path / "file" / "out", text={EVERY: write_texts(tmp_path)})
 
 
 def test_rows_longer_than_the_models_positions_are_refused(texts: list[Path], tmp_path: Path) -> None:
     run = RecipeRun(
-        tiny_recipe(SHORT_RECIPE.replace("max_length: 16", "max_length: 48")), tmp_path, text=texts
+        tiny_recipe(SHORT_RECIPE.replace("max_length: 16", "max_length: 48")), tmp_path, text={EVERY: texts}
     )
-    run.make_backbone()
+    run.make_parents()
     with pytest.raises(RecipeError, match="max_length 48 is more than the 32 tokens that the model takes"):
         run.run_stage("teacher")
 
@@ -97,7 +99,7 @@ def test_a_teacher_of_another_objective_is_refused(copied: Path, texts: list[Pat
     shutil.rmtree(copied / "stages" / "transferred")
     (copied / "run.yaml").unlink()
     recipe = tiny_recipe(RECIPE.replace("teacher: task-teacher", "teacher: teacher"))
-    run = RecipeRun(recipe, copied, text=texts)
+    run = RecipeRun(recipe, copied, text={EVERY: texts})
     with pytest.raises(RecipeError, match="was not trained for sequence_classification; name a stage of"):
         run.run_stage("transferred")
 
@@ -108,7 +110,7 @@ def test_a_teacher_of_another_vocabulary_is_refused(copied: Path, texts: list[Pa
     model = AutoModelForMaskedLM.from_pretrained(other)
     model.resize_token_embeddings(230)
     model.save_pretrained(other)
-    run = RecipeRun(tiny_recipe(), copied, text=texts)
+    run = RecipeRun(tiny_recipe(), copied, text={EVERY: texts})
     # The student starts from the same stage, so it is the student's own model that stays.
     run.recipe = run.recipe.model_copy(
         update={"stages": tuple(each.model_copy(update={"model": "backbone"}) for each in run.recipe.stages)}
@@ -127,4 +129,4 @@ def test_a_pattern_that_came_back_to_life_in_the_file_is_not_trained_on(
     weights[name] = torch.ones_like(weights[name])
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="do not fit the mask digest"):
-        RecipeRun(tiny_recipe(), copied, text=texts).run_stage("transferred")
+        RecipeRun(tiny_recipe(), copied, text={EVERY: texts}).run_stage("transferred")

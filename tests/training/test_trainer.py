@@ -10,7 +10,7 @@ from training_case import classifier, labelled_rows, language_model, masked_rows
 from transformers import PreTrainedModel, TrainerCallback
 
 from sparsezoo_hub.core.learning_rates import Window, linear, rewinding
-from sparsezoo_hub.core.recipe import Distillation
+from sparsezoo_hub.core.stage_settings import Distillation
 
 KIND = "sequence_classification"
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sparsezoo_hub.core.recipe import BACKBONE
 from sparsezoo_hub.training.progress import Watcher
 from sparsezoo_hub.training.recipe_library import load_recipe
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.stage_data import EVERY
 
 RECIPE = "quickstart/bert-tiny-90"
 REPO_ID = "local/quickstart-bert-90"
@@ -41,7 +43,7 @@ def open_run(options: Options, watcher: Watcher) -> RecipeRun:
     return RecipeRun(
         load_recipe(RECIPE),
         options.out / "run",
-        text=options.text,
-        backbone=options.backbone,
+        text={EVERY: options.text} if options.text else {},
+        parents={BACKBONE: options.backbone} if options.backbone else {},
         watcher=watcher,
     )

@@ -77,7 +77,7 @@ class Quickstart:
         """Read and split the text."""
         train, validation = self.run.documents
         return {
-            "source": [str(path) for path in self.run.text] or "documentation installed with Python",
+            "source": [str(path) for path in self.options.text] or "documentation installed with Python",
             "train_documents": len(train),
             "validation_documents": len(validation),
             "train_bytes": sum(len(each.text.encode()) for each in train),
@@ -87,7 +87,7 @@ class Quickstart:
 
     def backbone(self) -> dict[str, Any]:
         """Make or fetch the model and tokenizer to start from."""
-        self.run.make_backbone()
+        self.run.make_parents()
         config = json.loads((self.run.model_folder("backbone") / "config.json").read_text())
         sizes = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")
         return {key: config[key] for key in sizes if key in config}

@@ -1,32 +1,13 @@
-"""Lineage: the recipe of a package, and which of its stages made the packaged model."""
+"""Lineage: which of a recipe's stages made the packaged model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from sparsezoo_hub.core.recipe import Pruning, Recipe, Stage
-from sparsezoo_hub.core.recipe_text import parse_recipe
-from sparsezoo_hub.errors import PackageError
-from sparsezoo_hub.packaging.layout import RECIPE
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """Return the recipe of the package in ``folder``.
-
-    Raises:
-        PackageError: if the file cannot be read as text.
-        RecipeError: if the recipe has problems.
-    """
-    path = folder / RECIPE
-    try:
-        return parse_recipe(path.read_bytes().decode(), str(path))
-    except OSError as error:
-        raise PackageError(f"{path} cannot be read: {error.strerror}; fetch or package it again") from None
-    except UnicodeDecodeError as error:
-        raise PackageError(f"{path} is not UTF-8 text: {error}; fetch or package it again") from None
+from sparsezoo_hub.core.recipe import Parent, Recipe, Stage
+from sparsezoo_hub.core.stage_settings import Pruning
 
 
 def ancestors(recipe: Recipe) -> list[Stage]:
-    """Return the stages from the backbone to the packaged one, in order."""
+    """Return the stages from a parent to the packaged one, in order."""
     stages = {stage.name: stage for stage in recipe.stages}
     line: list[Stage] = []
     name = recipe.package
@@ -34,6 +15,11 @@ def ancestors(recipe: Recipe) -> list[Stage]:
         line.insert(0, stages[name])
         name = stages[name].model
     return line
+
+
+def root_parent(recipe: Recipe) -> Parent:
+    """Return the parent that the packaged model comes from."""
+    return recipe.parents[(ancestors(recipe)[0]).model]
 
 
 def contributing_stages(recipe: Recipe) -> list[Stage]:
@@ -57,3 +43,9 @@ def last_pruning(line: Sequence[Stage]) -> Pruning | None:
 def distilling_teacher(line: Sequence[Stage]) -> str | None:
     """Return the teacher of the last stage of ``line`` that has one."""
     return next((stage.teacher for stage in reversed(line) if stage.teacher is not None), None)
+
+
+def final_sparsity(recipe: Recipe) -> float | None:
+    """Return how sparse the recipe's package is, the highest if it has several; None if nothing is pruned."""
+    pruning = last_pruning(ancestors(recipe))
+    return None if pruning is None else max(pruning.sparsities.values())

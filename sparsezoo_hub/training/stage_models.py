@@ -1,0 +1,130 @@
+"""Stage models: the model and the teacher of a stage, loaded and checked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
+from sparsezoo_hub.core.recipe import Stage
+from sparsezoo_hub.errors import LockError, RecipeError
+from sparsezoo_hub.training.backbones import drop_stage_layers, num_positions
+from sparsezoo_hub.training.objectives import OBJECTIVES
+
+# What different architectures call the dropout of attention probabilities.
+_ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a stage's models lie.
+
+    Args:
+        model: a folder or Hub id, what is trained.
+        teacher: the same of what is learned from.
+        tokenizer: of both.
+    """
+
+    model: str
+    teacher: str | None
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_student(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> PreTrainedModel:
+    """Return the model that a stage trains, with the layers it keeps, locked if it says so.
+
+    Args:
+        stage: what to do.
+        sources: of the models.
+        labels: of the task, in the order of the head's outputs.
+
+    Raises:
+        LockError: if the pattern is to be locked and the model has none.
+        RecipeError: if the model does not take as many tokens, or has not the layers that are kept.
+    """
+    model = _load(stage, sources.model, labels, torch.float32)[0]
+    if stage.lock and not is_locked(model):
+        raise LockError(
+            f"stage {stage.name} locks the pattern of {sources.model}, which has none: prune it first"
+        )
+    drop_stage_layers(stage, model)
+    if not stage.lock:
+        PatternLock.unlock(model)
+    longest = min(num_positions(model.config), sources.tokenizer.model_max_length)
+    if stage.max_length > longest:
+        raise RecipeError(
+            f"stage {stage.name}: max_length {stage.max_length} is more than the {longest} tokens that the "
+            "model takes; lower it, or choose a backbone with more positions"
+        )
+    return model
+
+
+def load_teacher(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> PreTrainedModel | None:
+    """Return the model that a stage learns from, in the dtype that it was saved in; None without one.
+
+    Args:
+        stage: what to do.
+        sources: of the models.
+        labels: of the task, in the order of the head's outputs.
+
+    Raises:
+        RecipeError: if the teacher was trained for something else, or has another vocabulary.
+    """
+    source = sources.teacher
+    if source is None:
+        return None
+    check_vocabulary(stage.name, source, sources.tokenizer)
+    model, missing = _load(stage, source, labels, "auto")
+    if missing:
+        raise RecipeError(
+            f"stage {stage.name}: the teacher {source} has no {min(missing)}: it was not "
+            f"trained for {stage.objective.kind}; name a stage of that objective as the teacher"
+        )
+    return model
+
+
+def check_vocabulary(stage: str, teacher: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a teacher whose tokens are not the student's: its logits would be of other words.
+
+    Args:
+        stage: its name, for the message.
+        teacher: a folder or Hub id.
+        tokenizer: of the student.
+
+    Raises:
+        RecipeError: if the vocabularies differ.
+    """
+    size = AutoConfig.from_pretrained(teacher).vocab_size
+    theirs = AutoTokenizer.from_pretrained(teacher).get_vocab()
+    ours = tokenizer.get_vocab()
+    if theirs == ours:
+        return
+    others = sum(ours.get(token) != index for token, index in theirs.items())
+    raise RecipeError(
+        f"stage {stage}: the teacher {teacher} has a vocabulary of {size}, {others} of whose tokens the "
+        f"student's {len(ours)} do not have or number otherwise; distillation needs the same vocabulary"
+    )
+
+
+def _load(
+    stage: Stage, source: str, labels: tuple[str, ...], dtype: torch.dtype | str
+) -> tuple[PreTrainedModel, set[str]]:
+    arguments: dict[str, Any] = {}
+    if labels:
+        arguments["id2label"] = dict(enumerate(labels))
+        arguments["label2id"] = {label: index for index, label in enumerate(labels)}
+    distillation = stage.distillation
+    if distillation is not None and distillation.attentions:
+        arguments["attn_implementation"] = "eager"  # the others do not return probabilities
+        config = AutoConfig.from_pretrained(source)
+        # transformers returns the probabilities after dropout: with it they would be no distribution.
+        arguments |= {name: 0.0 for name in _ATTENTION_DROPOUTS if hasattr(config, name)}
+    model: PreTrainedModel
+    model, loading = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(
+        source, dtype=dtype, output_loading_info=True, **arguments
+    )
+    if distillation is not None:
+        model.config.output_hidden_states = bool(distillation.hidden_states)
+        model.config.output_attentions = bool(distillation.attentions)
+    return model, set(loading["missing_keys"])
