@@ -9,13 +9,16 @@ from sparsezoo_hub.packaging.inspection import GroupInfo, PackageInspection
 def show_inspection(inspection: PackageInspection) -> None:
     """Print a package's facts, its groups of weights, and every pruned weight."""
     target = "no target" if inspection.target is None else f"target {inspection.target}"
+    sparsity = f"{inspection.sparsity:.6f} over the pruned weights, {target}"
+    if inspection.mask_digest is None:
+        sparsity = "none: the model is dense"
     sizes = ", ".join(f"{human_bytes(size)} {name}" for name, size in inspection.sizes.items())
     for name, value in (
         ("package", f"{inspection.name}: {inspection.summary}"),
         ("recipe", f"{inspection.recipe}, backbone {inspection.backbone}, packaged {inspection.created}"),
-        ("sparsity", f"{inspection.sparsity:.6f} over the pruned weights, {target}"),
+        ("sparsity", sparsity),
         ("files", sizes),
-        ("masks", inspection.mask_digest),
+        ("masks", inspection.mask_digest or "none"),
     ):
         console.print(f"[bold]{name:<9}[/] ", end="")
         console.print(value, markup=False, soft_wrap=True)

@@ -10,13 +10,13 @@ from sparsezoo_hub.cli.options import Json, TextFiles
 
 
 def package(
-    model: Annotated[Path, typer.Argument(help="A folder with a locked model and its tokenizer.")],
+    model: Annotated[Path, typer.Argument(help="A folder with a model, locked or dense, and its tokenizer.")],
     folder: Annotated[Path, typer.Argument(help="Where the package goes.")],
     recipe: Annotated[str, typer.Option(help="The recipe it was made with: a file, or a name.")],
     text: TextFiles = None,
     as_json: Json = False,
 ) -> None:
-    """Make a package of a locked model, one that you fine-tuned yourself for example."""
+    """Make a package of a locked or dense model, one that you fine-tuned yourself for example."""
     from sparsezoo_hub.cli.stored_model import load_stored_model, sample_texts
     from sparsezoo_hub.packaging.manifest import Measurements
     from sparsezoo_hub.packaging.package import PackageContents, write_package
@@ -30,4 +30,5 @@ def package(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        say(f"package: {folder}, sparsity {manifest.sparsity.overall:.4f}")
+        pattern = "dense" if manifest.is_dense else f"sparsity {manifest.sparsity.overall:.4f}"
+        say(f"package: {folder}, {pattern}")

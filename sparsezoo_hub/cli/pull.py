@@ -26,5 +26,5 @@ def pull(
     else:
         say(
             f"pulled {repo_id} to {folder}: {len(manifest.files)} files verified, "
-            f"sparsity {manifest.sparsity.overall:.4f}"
+            + ("dense" if manifest.is_dense else f"sparsity {manifest.sparsity.overall:.4f}")
         )

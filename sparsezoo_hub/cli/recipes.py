@@ -16,14 +16,22 @@ Reference = Annotated[str, typer.Argument(help="A YAML file, or a name of `recip
 @recipes.command("list")
 def list_recipes(as_json: Json = False) -> None:
     """List the recipes that come with the package."""
-    from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names
+    from sparsezoo_hub.training.recipe_library import load_recipe, recipe_variants
 
-    summaries = {name: load_recipe(name).summary for name in recipe_names()}
+    listed = {
+        name: {
+            "summary": load_recipe(f"{name}:{variants[0]}" if variants else name).summary,
+            "variants": variants,
+        }
+        for name, variants in recipe_variants().items()
+    }
     if as_json:
-        print_json(summaries)
+        print_json(listed)
         return
-    for name, summary in summaries.items():
-        say(f"[bold]{name}[/]  {summary}")
+    for name, each in listed.items():
+        say(f"[bold]{name}[/]  {each['summary']}")
+        if each["variants"]:
+            say(f"    :{' :'.join(each['variants'])}")
 
 
 @recipes.command()

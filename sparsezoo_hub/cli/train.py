@@ -76,7 +76,8 @@ def train(
                 f"{name} seed {result.seed}: validation loss {result.validation_loss:.4f}, "
                 f"{_scores(result)}, {result.steps} steps in {result.seconds:.0f} s"
             )
-    say(f"package: {folder / 'package'}, sparsity {manifest.sparsity.overall:.4f}")
+    pattern = "dense" if manifest.is_dense else f"sparsity {manifest.sparsity.overall:.4f}"
+    say(f"package: {folder / 'package'}, {pattern}")
     say(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")
 
 

@@ -102,6 +102,7 @@ class _Reader:
         self.loader = loader
         self.source = source
         self.count = 0
+        self.flat: set[int] = set()
 
     def read(self, node: yaml.Node) -> Node:
         self.count += 1
@@ -109,8 +110,10 @@ class _Reader:
             raise RecipeError(f"{self.source} has more than {_MAX_NODES} values, aliases multiplied out")
         origin = f"{self.source}, line {node.start_mark.line + 1}"
         if isinstance(node, yaml.MappingNode):
-            self._refuse_repeated(node)
-            self.loader.flatten_mapping(node)
+            if id(node) not in self.flat:  # an alias comes by again, its own merge keys already resolved
+                self._refuse_repeated(node)
+                self.loader.flatten_mapping(node)
+                self.flat.add(id(node))
             return Node({key: self.read(value) for key, value in self._pairs(node)}, origin)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.read(each) for each in node.value], origin)

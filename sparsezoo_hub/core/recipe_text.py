@@ -60,7 +60,8 @@ def recipe_text(recipe: Recipe) -> str:
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe's file, for editors.
 
-    A recipe that extends another may leave out whatever that one has.
+    A recipe that extends another may leave out whatever that one has; one with variants, what each of them
+    has.
     """
     strict = Recipe.model_json_schema()
     definitions = strict.pop("$defs")
@@ -78,7 +79,7 @@ def recipe_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipe of sparsezoo_hub",
         "$defs": {**definitions, **relaxed, "Recipe": strict, "PartialRecipe": partial},
-        "if": {"required": [EXTENDS]},
+        "if": {"anyOf": [{"required": [EXTENDS]}, {"required": [VARIANTS]}]},
         "then": {"$ref": "#/$defs/PartialRecipe"},
         "else": {"$ref": "#/$defs/Recipe"},
     }

@@ -19,6 +19,8 @@ from sparsezoo_hub.errors import LockError
 
 _ATTRIBUTE = "_pattern_lock"
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a float
+# The smallest number above 0 at half precision: a kept weight of this size is none of the zeros in any dtype.
+SMALLEST_KEPT = 2.0**-24
 _every_lock: "weakref.WeakSet[WeightLock]" = weakref.WeakSet()
 _optimizer_hooks: list[Any] = []  # one pair for the process, installed by the first lock
 
@@ -47,6 +49,7 @@ class WeightLock:
         self._hook()
         setattr(module, _ATTRIBUTE, self)
         module.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
+        module.register_state_dict_pre_hook(_keep_visible)  # type: ignore[no-untyped-call]
 
     @property
     def mask(self) -> Tensor:
@@ -135,9 +138,9 @@ def release(module: nn.Module) -> None:
     if lock is not None:
         lock.unhook()
         _every_lock.discard(lock)
-        hooks = module._load_state_dict_post_hooks
-        for key in [key for key, hook in hooks.items() if hook is _check_loaded]:
-            del hooks[key]
+        for hooks in (module._load_state_dict_post_hooks, module._state_dict_pre_hooks):
+            for key in [key for key, hook in hooks.items() if hook in (_check_loaded, _keep_visible)]:
+                del hooks[key]
 
 
 def guard_loading(model: nn.Module) -> None:
@@ -201,6 +204,22 @@ def _check_loaded(module: nn.Module, _keys: Any) -> None:
     lock = module.__dict__.get(_ATTRIBUTE)
     if isinstance(lock, WeightLock) and not lock.is_open:
         _refuse(lock, lock.num_revived())
+
+
+@torch.no_grad()
+def _keep_visible(module: nn.Module, _prefix: str, _keep_vars: bool) -> None:
+    """Before the weight is saved, move kept entries off zero, so that its zeros alone tell the pattern."""
+    lock = module.__dict__.get(_ATTRIBUTE)
+    weight = module._parameters.get("weight")
+    if not isinstance(lock, WeightLock) or lock.is_open or weight is None or weight.is_meta:
+        return
+    if weight.shape != lock.keep.shape or isinstance(weight, DTensor) != isinstance(lock.keep, DTensor):
+        return  # a wrapper's own parameter
+    values = _local(weight)
+    hidden = (values.abs() < SMALLEST_KEPT) & (_local(lock._keep_beside(weight)) != 0)
+    if hidden.any():
+        sign = torch.where(torch.signbit(values), -SMALLEST_KEPT, SMALLEST_KEPT)
+        values.copy_(torch.where(hidden, sign.to(values.dtype), values))
 
 
 def _refuse(lock: WeightLock, num_revived: int) -> None:

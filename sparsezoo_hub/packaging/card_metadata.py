@@ -15,7 +15,9 @@ from sparsezoo_hub.packaging.markdown import one_line
 
 LIBRARY = "transformers"
 LOCK_TAG = QUANT_METHOD.replace("_", "-")
-TAGS = ("sparse", "sparsity", "pruned", LOCK_TAG, "sparsezoo-hub")
+TAGS = ("sparsezoo-hub",)
+# Only of a model with a pattern. A dense one has no tag for that: on the Hub, "dense" is said of retrieval.
+SPARSE_TAGS = ("sparse", "sparsity", "pruned", LOCK_TAG)
 
 # The ending of a transformers class: the Hub's task, and the class to load with.
 HEADS = {
@@ -43,6 +45,7 @@ def card_metadata(
     name: str,
     model_type: str,
     architecture: str,
+    sparse: bool,
     results: Sequence[TaskResult],
     base_model: str | None,
     license_id: str | None,
@@ -53,6 +56,7 @@ def card_metadata(
         name: the model's name, for the model index.
         model_type: transformers' name of the architecture, becomes a tag.
         architecture: the class, decides the task.
+        sparse: whether it has a pattern; a dense model is not tagged as if it had.
         results: those with a ``label`` are about other models and are left out.
         base_model: Hub id; left out if it can be none.
         license_id: the Hub's name of the licence, None if the licence is not known.
@@ -64,7 +68,7 @@ def card_metadata(
         license=None if license_id is None else one_line(license_id),
         library_name=LIBRARY,
         pipeline_tag=task,
-        tags=[*TAGS, one_line(model_type)],
+        tags=[*_tags(sparse), one_line(model_type)],
         base_model=hub_id(base_model),
         metrics=sorted({_slug(result.metric) for result in own}) or None,
         model_name=one_line(name) if own else None,
@@ -72,10 +76,14 @@ def card_metadata(
     )
 
 
-def check_card(path: Path) -> CardData:
+def check_card(path: Path, *, sparse: bool = True) -> CardData:
     """Return the metadata of a written card, checked as far as that goes without the Hub.
 
     ``ModelCard.validate`` asks the Hub; this is what can be known without a network.
+
+    Args:
+        path: the card.
+        sparse: whether the package has a pattern.
 
     Raises:
         PackageError: if the card cannot be read, or its metadata is not what a package's card must have.
@@ -93,15 +101,22 @@ def check_card(path: Path) -> CardData:
     if data.get("library_name") != LIBRARY:
         problems.append(f"library_name must be {LIBRARY}, got {data.get('library_name')!r}")
     tags = data.get("tags") or []
-    missing = [tag for tag in TAGS if tag not in tags]
+    missing = [tag for tag in _tags(sparse) if tag not in tags]
     if missing:
         problems.append(f"tags must have {', '.join(missing)}, got {tags!r}")
+    untrue = [tag for tag in SPARSE_TAGS if tag in tags and not sparse]
+    if untrue:
+        problems.append(f"tags of a dense model must not have {', '.join(untrue)}")
     base_model = data.get("base_model")
     if base_model is not None and not _is_hub_id(str(base_model)):
         problems.append(f"base_model must be a Hub id, got {base_model!r}")
     if problems:
         raise PackageError(f"{path}: {'; '.join(problems)}; package the model again to generate the card")
     return data
+
+
+def _tags(sparse: bool) -> tuple[str, ...]:
+    return (*SPARSE_TAGS, *TAGS) if sparse else TAGS
 
 
 def _is_hub_id(name: str) -> bool:

@@ -2,7 +2,8 @@
 
 A compact file is a safetensors file of uint8 tensors: ``header`` is the original's header, byte for byte;
 ``dense/NAME`` are the bytes of a tensor without a mask; ``values/NAME`` those of the kept entries and
-``mask/NAME`` the packed bits of a tensor with one. Whatever the dtype, only bytes are moved.
+``mask/NAME`` the packed bits of a tensor with one. Whatever the dtype, only bytes are moved. Without masks,
+as for a dense model, every tensor is there as it is, and the file is no smaller.
 """
 
 import hashlib

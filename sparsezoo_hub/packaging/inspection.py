@@ -8,6 +8,7 @@ from typing import Any
 
 from sparsezoo_hub.core.sparsity_report import measure_sparsity
 from sparsezoo_hub.packaging import layout
+from sparsezoo_hub.packaging.architecture import model_class, read_config
 from sparsezoo_hub.packaging.manifest import read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.recipe_file import read_recipe
@@ -33,7 +34,8 @@ class GroupInfo:
     """Tensors of one kind.
 
     ``pruned`` are those with a mask; ``embeddings``, ``layer_norm`` and ``biases`` are the base model's;
-    ``dense`` is what else the base model has (a pooler, say); ``head`` is everything outside it.
+    ``dense`` is what else the base model has (a pooler, say, or all Linear weights of a dense model);
+    ``head`` is everything outside it.
     """
 
     name: str
@@ -45,7 +47,10 @@ class GroupInfo:
 
 @dataclass(frozen=True)
 class PackageInspection:
-    """A package at a glance; ``sparsity`` is over the pruned weights together, ``target`` the recipe's."""
+    """A package at a glance; ``sparsity`` is over the pruned weights together, ``target`` the recipe's.
+
+    A dense package has no pruned weights: sparsity 0.0, neither target nor digest.
+    """
 
     name: str
     recipe: str
@@ -54,7 +59,7 @@ class PackageInspection:
     created: str
     sparsity: float
     target: float | None
-    mask_digest: str
+    mask_digest: str | None
     weights_sha256: str
     sizes: dict[str, int]
     groups: tuple[GroupInfo, ...]
@@ -71,17 +76,20 @@ def inspect_package(folder: Path) -> PackageInspection:
         folder: a package.
 
     Raises:
-        PackageError: if the manifest, the masks or the weights cannot be read, or masks and zeros disagree.
+        PackageError: if the manifest, the config, the masks or the weights cannot be read, or masks and
+            zeros disagree.
         RecipeError: if the recipe cannot be read.
     """
     manifest = read_manifest(folder / layout.MANIFEST)
-    masks = read_masks(folder / layout.MASKS)
+    masks = {} if manifest.is_dense else read_masks(folder / layout.MASKS)
     weights = folder / layout.WEIGHTS
     components = measure_components(weights, masks)
     recipe = read_recipe(folder)
     tensors = _tensors(weights)
     pruned = tensor_names(masks, tensors, str(weights))
-    prefixes = {name.removesuffix(component) for component, name in pruned.items()}
+    prefix = f"{model_class(read_config(folder)).base_model_prefix}."
+    if not any(name.startswith(prefix) for name in tensors):
+        prefix = ""  # the base model itself
     sizes = {name: entry.size for name, entry in manifest.files.items()}
     zeros, numel = sum(each.zeros for each in components), sum(each.numel for each in components)
     return PackageInspection(
@@ -95,7 +103,7 @@ def inspect_package(folder: Path) -> PackageInspection:
         mask_digest=manifest.mask_digest,
         weights_sha256=manifest.files[layout.WEIGHTS].sha256,
         sizes=sizes,
-        groups=_groups(tensors, set(pruned.values()), prefixes),
+        groups=_groups(tensors, set(pruned.values()), prefix),
     )
 
 
@@ -107,19 +115,17 @@ def _tensors(weights: Path) -> dict[str, TensorInfo]:
     return found
 
 
-def _groups(
-    tensors: dict[str, TensorInfo], pruned: Collection[str], prefixes: Collection[str]
-) -> tuple[GroupInfo, ...]:
+def _groups(tensors: dict[str, TensorInfo], pruned: Collection[str], prefix: str) -> tuple[GroupInfo, ...]:
     members: dict[str, list[TensorInfo]] = {group: [] for group in GROUPS}
     for name, tensor in tensors.items():
-        members[_group_of(name, tensor, pruned, prefixes)].append(tensor)
+        members[_group_of(name, pruned, prefix)].append(tensor)
     return tuple(_group(name, infos) for name, infos in members.items() if infos)
 
 
-def _group_of(name: str, tensor: TensorInfo, pruned: Collection[str], prefixes: Collection[str]) -> str:
+def _group_of(name: str, pruned: Collection[str], prefix: str) -> str:
     if name in pruned:
         return "pruned"
-    if not any(name.startswith(prefix) for prefix in prefixes):
+    if not name.startswith(prefix):
         return "head"
     if name.endswith("bias"):
         return "biases"

@@ -16,7 +16,9 @@ SPARSITY_PLOT = "sparsity.png"
 ONNX_FOLDER = "onnx"
 ONNX_MODEL = f"{ONNX_FOLDER}/model.onnx"
 
-REQUIRED = (WEIGHTS, CONFIG, MASKS, RECIPE, MANIFEST, CARD, SPARSITY_PLOT, ONNX_MODEL)
+REQUIRED = (WEIGHTS, CONFIG, RECIPE, MANIFEST, CARD, ONNX_MODEL)
+# A sparse package has these as well, a dense one has none of them.
+PATTERN_FILES = (MASKS, SPARSITY_PLOT)
 
 # What a Hub, git and the Hub's client put beside a package's own files; none of it belongs to the package.
 FOREIGN = (".gitattributes", ".git", ".cache")

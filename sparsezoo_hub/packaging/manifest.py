@@ -55,7 +55,7 @@ class SparsityEntry(_Part):
     """Target and measured sparsity; ``overall`` is over the pruned components together.
 
     ``target`` is the recipe's final sparsity, the highest if it has several, None for a pattern that the
-    recipe did not make.
+    recipe did not make. A dense package has no pruned components: no target, 0.0 overall.
     """
 
     target: Annotated[float, Field(ge=0, lt=1)] | None
@@ -95,11 +95,14 @@ class TaskResult(_Part):
 
 
 class WeightSizes(_Part):
-    """Bytes of ``model.safetensors``: as it is, as gzip level 6, and as ``compact_weights`` writes it."""
+    """Bytes of ``model.safetensors``: as it is, as gzip level 6, and as ``compact_weights`` writes it.
+
+    ``compact`` is None for a dense model, whose compact form is no smaller.
+    """
 
     raw: Count
     gzip: Count
-    compact: Count
+    compact: Count | None
 
 
 class Measurements(_Part):
@@ -118,17 +121,25 @@ class Measurements(_Part):
 
 
 class Manifest(_Part):
-    """The content of ``manifest.json``; ``files`` has every file of the package but the manifest."""
+    """The content of ``manifest.json``; ``files`` has every file of the package but the manifest.
+
+    ``mask_digest`` is None for a dense package.
+    """
 
     format: Literal[1] = 1
     name: str
     created: AwareDatetime
     files: dict[str, FileEntry]
     sparsity: SparsityEntry
-    mask_digest: Digest
+    mask_digest: Digest | None
     parents: Parents
     measurements: Measurements
     versions: dict[str, str]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the package is of a model without a pattern."""
+        return self.mask_digest is None
 
     @field_validator("created")
     @classmethod

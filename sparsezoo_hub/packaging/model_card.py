@@ -32,7 +32,8 @@ class CardSubject:
     """What a card is about.
 
     ``architecture`` is the class (``BertForMaskedLM``), ``num_parameters`` counts the whole model,
-    ``components`` are the pruned weights as measured. ``repo_id`` is where the package will be published.
+    ``components`` are the pruned weights as measured; a dense model has none, and no ``mask_digest``.
+    ``repo_id`` is where the package will be published.
     """
 
     recipe: Recipe
@@ -41,7 +42,7 @@ class CardSubject:
     num_parameters: int
     components: tuple[ComponentSparsity, ...]
     sparsity: SparsityEntry
-    mask_digest: str
+    mask_digest: str | None
     parents: Parents
     measurements: Measurements
     repo_id: str | None = None
@@ -64,6 +65,7 @@ def render_card(subject: CardSubject) -> str:
         name=subject.recipe.name,
         model_type=subject.model_type,
         architecture=subject.architecture,
+        sparse=subject.mask_digest is not None,
         results=subject.measurements.results,
         base_model=subject.parents.base_model,
         license_id=subject.license_id,
@@ -104,14 +106,19 @@ def _read_family(path: Path) -> Family:
 
 def _context(subject: CardSubject) -> dict[str, Any]:
     family = family_of(subject.model_type)
+    upstream = subject.recipe.stage(subject.recipe.package).is_language_modelling
+    auto_class = Markdown(head_of(subject.architecture)[1])
     citations = (MODEL_CARDS / "citations.bib").read_text(encoding="utf-8").strip()
     zeros = sum(component.zeros for component in subject.components)
     numel = sum(component.numel for component in subject.components)
     return {
         "name": subject.recipe.name,
         "summary": subject.recipe.summary,
+        "dense": subject.mask_digest is None,
         "architecture": subject.architecture,
-        "auto_class": Markdown(head_of(subject.architecture)[1]),
+        "auto_class": auto_class,
+        # A model of a task is trained on as what it is, any other gets a head.
+        "tuning_class": Markdown("AutoModelForSequenceClassification") if upstream else auto_class,
         "location": Markdown(hub_id(subject.repo_id) or "path/to/this/package"),
         "num_parameters": subject.num_parameters,
         "num_zeros": zeros,
@@ -123,7 +130,7 @@ def _context(subject: CardSubject) -> dict[str, Any]:
         "parents": subject.parents,
         "recipe": subject.recipe,
         "measurements": subject.measurements,
-        "fine_tuned": subject.recipe.stage(subject.recipe.package).is_language_modelling,
+        "upstream": upstream,
         "stages": [_stage_row(stage) for stage in contributing_stages(subject.recipe)],
         "family": family and {"name": family.name, "text": Markdown(family.text)},
         "citations": Markdown(citations),

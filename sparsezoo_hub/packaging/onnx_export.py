@@ -117,7 +117,8 @@ def tokenized_batches(
 ) -> list[Inputs]:
     """Return the texts as padded batches of different sizes on the model's device.
 
-    The last batch is the longest text beside the shortest one.
+    The last batch but one has pairs, as next sentences and questions with their passages are, and so the
+    second segment where a model knows two. The last batch is the longest text beside the shortest one.
 
     Raises:
         PackageError: if there are no two texts, or the tokenizer cannot pad.
@@ -126,13 +127,15 @@ def tokenized_batches(
         raise PackageError(f"the ONNX check compares on real texts, at least 2, got {len(texts)}; give more")
     if tokenizer.pad_token_id is None:
         raise PackageError("the tokenizer has no padding token, so texts cannot be batched; set pad_token")
-    groups: list[list[str]] = []
+    groups: list[list[str] | list[tuple[str, str]]] = []
     start = 0
     while start < len(texts):
         size = _BATCH_SIZES[len(groups) % len(_BATCH_SIZES)]
         groups.append(list(texts[start : start + size]))
         start += size
-    groups.append([max(texts, key=len), min(texts, key=len)])
+    longest, shortest = max(texts, key=len), min(texts, key=len)
+    groups.append([(shortest, longest), (shortest, shortest)])
+    groups.append([longest, shortest])
     known = inspect.signature(model.forward).parameters
     batches = []
     for group in groups:

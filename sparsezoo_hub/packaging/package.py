@@ -1,4 +1,4 @@
-"""The package: a locked model and all that belongs to it, written to one folder."""
+"""The package: a model, sparse and locked or dense, and all that belongs to it, written to one folder."""
 
 import platform
 import stat
@@ -19,8 +19,10 @@ from sparsezoo_hub.core.pattern_lock import PatternLock, lock_block
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_text import recipe_text
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
+from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging import layout
+from sparsezoo_hub.packaging.architecture import LOCK_BLOCK
 from sparsezoo_hub.packaging.compact_weights import write_compact
 from sparsezoo_hub.packaging.manifest import (
     ComponentEntry,
@@ -37,8 +39,9 @@ from sparsezoo_hub.packaging.model_card import CardSubject, render_card
 from sparsezoo_hub.packaging.onnx_export import export_onnx
 from sparsezoo_hub.packaging.placement import placed
 from sparsezoo_hub.packaging.quiet import quiet
+from sparsezoo_hub.packaging.recipe_promise import promises_pattern
 from sparsezoo_hub.packaging.sparsity_plot import draw_sparsity
-from sparsezoo_hub.packaging.weights_file import measure_components
+from sparsezoo_hub.packaging.weights_file import check_dense, measure_components
 
 _GZIP_LEVEL = 6
 _GZIP_WINDOW = 31  # zlib's way of asking for gzip's header and checksum
@@ -61,7 +64,7 @@ class PackageContents:
     """What goes into a package.
 
     Args:
-        model: with its pattern locked.
+        model: with its pattern locked; or dense, if the recipe neither prunes nor locks it.
         tokenizer: the model's own.
         recipe: as it was run, with its provenance.
         texts: real inputs for the ONNX check, at least two of different lengths.
@@ -84,6 +87,9 @@ class PackageContents:
 def write_package(folder: Path, contents: PackageContents) -> Manifest:
     """Write a package, and return its manifest.
 
+    A model without a lock becomes a dense package if its recipe promises no pattern: no masks, no lock block
+    in its config, no mask digest.
+
     It is written aside and moved into place at the end: on any failure a previous package at ``folder`` is
     as it was.
 
@@ -92,20 +98,23 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
         contents: what goes into it.
 
     Raises:
-        PackageError: if the model is not locked or its zeros came back to life, the ONNX export differs,
-            the folder has other files, or the disk refuses.
+        PackageError: if the model is not locked although its recipe prunes or locks it or its weights are
+            pruned, its zeros came back to life, the ONNX export differs, the folder has other files, or the
+            disk refuses.
     """
-    masks = _masks(contents.model)
+    masks = _masks(contents)
+    digest = mask_digest(masks) if masks else None
     with placed(folder) as staging:
         components = _write_model(staging, contents, masks)
         measurements = _measured(staging, contents, masks)
         sparsity = _sparsity(contents.recipe, components)
         parents = _parents(contents)
-        draw_sparsity(
-            staging / layout.SPARSITY_PLOT,
-            components,
-            f"{contents.recipe.name}: {sparsity.overall:.4f} of {len(components)} pruned weights is zero",
-        )
+        if masks:
+            draw_sparsity(
+                staging / layout.SPARSITY_PLOT,
+                components,
+                f"{contents.recipe.name}: {sparsity.overall:.4f} of {len(components)} pruned weights is zero",
+            )
         subject = CardSubject(
             recipe=contents.recipe,
             model_type=contents.model.config.model_type,
@@ -113,7 +122,7 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
             num_parameters=contents.model.num_parameters(),
             components=tuple(components),
             sparsity=sparsity,
-            mask_digest=mask_digest(masks),
+            mask_digest=digest,
             parents=parents,
             measurements=measurements,
             repo_id=contents.repo_id,
@@ -125,7 +134,7 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
             created=datetime.now(UTC).replace(microsecond=0),
             files={name: hash_file(staging / name) for name in layout.package_files(staging)},
             sparsity=sparsity,
-            mask_digest=mask_digest(masks),
+            mask_digest=digest,
             parents=parents,
             measurements=measurements,
             versions=_versions(),
@@ -152,12 +161,18 @@ def _open_to_readers(staging: Path) -> None:
         (staging / name).chmod(mode)
 
 
-def _masks(model: PreTrainedModel) -> dict[str, Tensor]:
+def _masks(contents: PackageContents) -> dict[str, Tensor]:
+    model = contents.model
     masks = PatternLock.masks(model)
-    if not masks:
+    if not masks and promises_pattern(contents.recipe):
         raise PackageError(
             f"this {type(model).__name__} is not locked, so it has no pattern to package; prune it, or lock "
             "its zeros with PatternLock.lock_from_zeros"
+        )
+    if not masks and getattr(model.config, LOCK_BLOCK, None) is not None:
+        raise PackageError(
+            f"the config of this {type(model).__name__} has {LOCK_BLOCK}, but none of its weights is locked: "
+            "lock it, or take the block away with PatternLock.unlock to package it as a dense model"
         )
     revived = PatternLock.revived(model)
     if revived:
@@ -172,28 +187,40 @@ def _write_model(
     staging: Path, contents: PackageContents, masks: Mapping[str, Tensor]
 ) -> list[ComponentSparsity]:
     model = contents.model
-    model.config.quantization_config = lock_block(masks)
+    if masks:
+        model.config.quantization_config = lock_block(masks)
     with quiet():
         model.save_pretrained(staging, max_shard_size=_ONE_FILE)
         contents.tokenizer.save_pretrained(staging)
-    write_masks(staging / layout.MASKS, masks)
     (staging / layout.RECIPE).write_bytes(recipe_text(contents.recipe).encode())
+    if not masks:
+        check_dense(staging / layout.WEIGHTS, linear_modules(model))
+        return []
+    write_masks(staging / layout.MASKS, masks)
     return measure_components(staging / layout.WEIGHTS, masks)
 
 
 def _measured(staging: Path, contents: PackageContents, masks: Mapping[str, Tensor]) -> Measurements:
     weights = staging / layout.WEIGHTS
-    compact = staging / "compact.tmp"
-    size = write_compact(weights, masks, compact)
-    compact.unlink()
     parity = export_onnx(contents.model, contents.tokenizer, contents.texts, staging / layout.ONNX_FOLDER)
     return contents.measurements.model_copy(
         update={
-            "sizes": WeightSizes(raw=size.raw, gzip=gzip_size(weights), compact=size.compact),
+            "sizes": WeightSizes(
+                raw=weights.stat().st_size,
+                gzip=gzip_size(weights),
+                compact=_compact_size(weights, masks) if masks else None,
+            ),
             "onnx_max_abs_diff": parity.max_abs_diff,
             "onnx_num_texts": parity.num_texts,
         }
     )
+
+
+def _compact_size(weights: Path, masks: Mapping[str, Tensor]) -> int:
+    compact = weights.with_name("compact.tmp")
+    size = write_compact(weights, masks, compact)
+    compact.unlink()
+    return size.compact
 
 
 def _sparsity(recipe: Recipe, components: Sequence[ComponentSparsity]) -> SparsityEntry:

@@ -1,16 +1,26 @@
-"""Recipe promise: whether masks are what a recipe's pruning says they are."""
+"""Recipe promise: whether a recipe says that there is a pattern, and whether masks are what it says."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sparsezoo_hub.core.lineage import ancestors
 from sparsezoo_hub.core.masks import num_zeros
+from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity
 from sparsezoo_hub.core.sparsity_targets import sparsity_targets
 from sparsezoo_hub.core.stage_settings import Pruning
 from sparsezoo_hub.core.structures import Structure, parse_structure
 from sparsezoo_hub.errors import PackageError
+
+
+def promises_pattern(recipe: Recipe) -> bool:
+    """Return whether a stage that made the packaged model prunes it or locks its pattern.
+
+    The pattern of a parent is no promise by itself: a stage that does not lock it lets it go.
+    """
+    return any(stage.pruning is not None or stage.lock for stage in ancestors(recipe))
 
 
 def check_promise(

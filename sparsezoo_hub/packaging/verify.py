@@ -1,31 +1,30 @@
 """Verification: whether a package is what its manifest, its config and its recipe promise."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
 from sparsezoo_hub.core.lineage import ancestors, last_pruning
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.core.pattern_lock import lock_block
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
+from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
 from sparsezoo_hub.packaging import layout
+from sparsezoo_hub.packaging.architecture import LOCK_BLOCK, bare_model, model_class, read_config
 from sparsezoo_hub.packaging.card_metadata import check_card
 from sparsezoo_hub.packaging.manifest import ComponentEntry, Manifest, hash_file, read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.onnx_export import check_onnx
 from sparsezoo_hub.packaging.quiet import quiet
 from sparsezoo_hub.packaging.recipe_file import read_recipe
-from sparsezoo_hub.packaging.recipe_promise import check_promise
-from sparsezoo_hub.packaging.weights_file import measure_components
+from sparsezoo_hub.packaging.recipe_promise import check_promise, promises_pattern
+from sparsezoo_hub.packaging.weights_file import check_dense, measure_components
 
 # Inputs for the ONNX check where the texts of the packaging are not at hand.
 SENTENCES = (
@@ -105,14 +104,14 @@ def _check(name: str, detail: Callable[[], str]) -> Check:
 
 def _content_checks(folder: Path, onnx: bool) -> Iterator[Check]:
     manifest = read_manifest(folder / layout.MANIFEST)
-    masks: dict[str, Tensor] = {}
     opened: list[_Opened] = []
 
     def read() -> str:
-        masks.update(read_masks(folder / layout.MASKS))
-        components = measure_components(folder / layout.WEIGHTS, masks)
-        opened.append(_Opened(folder, manifest, masks, components, read_recipe(folder), _config(folder)))
-        return f"{len(masks)} pruned weights, exactly 0.0 under their masks"
+        package = _open(folder, manifest)
+        opened.append(package)
+        if manifest.is_dense:
+            return "no pruned weight: the package is dense"
+        return f"{len(package.masks)} pruned weights, exactly 0.0 under their masks"
 
     yield _check("zeros", read)
     content: Sequence[tuple[str, Callable[[_Opened], str]]] = (
@@ -124,6 +123,22 @@ def _content_checks(folder: Path, onnx: bool) -> Iterator[Check]:
     )
     for name, detail in content if opened else ():
         yield _check(name, lambda detail=detail: detail(opened[0]))  # type: ignore[misc]
+
+
+def _open(folder: Path, manifest: Manifest) -> _Opened:
+    weights = folder / layout.WEIGHTS
+    masks: dict[str, Tensor] = {}
+    if not manifest.is_dense:
+        masks = read_masks(folder / layout.MASKS)
+        if not masks:
+            raise PackageError(
+                f"{layout.MASKS} has no mask, the manifest has a digest; package the model again"
+            )
+    components = measure_components(weights, masks)
+    package = _Opened(folder, manifest, masks, components, read_recipe(folder), read_config(folder))
+    if manifest.is_dense:
+        check_dense(weights, linear_modules(bare_model(folder)))
+    return package
 
 
 def _manifest_detail(folder: Path) -> str:
@@ -138,11 +153,20 @@ def _files_detail(folder: Path, manifest: Manifest) -> str:
     problems = [
         *(f"{name} is missing" for name in sorted(manifest.files.keys() - present)),
         *(f"{name} is not in the manifest" for name in sorted(present - manifest.files.keys())),
-        *(f"{name} is not named by the manifest" for name in layout.REQUIRED if _unnamed(name, manifest)),
+        *(f"{name} is not named by the manifest" for name in _required(manifest) if _unnamed(name, manifest)),
+        *(
+            f"{name} is of a pattern, but the manifest has no mask digest"
+            for name in layout.PATTERN_FILES
+            if manifest.is_dense and name in manifest.files
+        ),
     ]
     if problems:
         raise PackageError(f"{'; '.join(problems)}; fetch or package it again")
     return f"{len(present) + 1} files, as the manifest names them"
+
+
+def _required(manifest: Manifest) -> tuple[str, ...]:
+    return layout.REQUIRED if manifest.is_dense else (*layout.REQUIRED, *layout.PATTERN_FILES)
 
 
 def _unnamed(name: str, manifest: Manifest) -> bool:
@@ -160,27 +184,23 @@ def _hashes_detail(folder: Path, manifest: Manifest) -> str:
     return f"SHA-256 and size of {len(manifest.files)} files"
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / layout.CONFIG
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise PackageError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise PackageError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    return content
-
-
 def _digest_detail(package: _Opened) -> str:
+    if package.manifest.is_dense:
+        if LOCK_BLOCK in package.config:
+            raise PackageError(
+                f"{layout.CONFIG} has {LOCK_BLOCK}, but the manifest has no mask digest: a dense model has "
+                "neither; package it again"
+            )
+        return f"none, neither in {layout.CONFIG} nor in {layout.MANIFEST}"
     digest = mask_digest(package.masks)
     if digest != package.manifest.mask_digest:
         raise PackageError(
             f"the masks have digest {digest}, the manifest says {package.manifest.mask_digest}"
         )
     expected = lock_block(package.masks)
-    block = package.config.get("quantization_config")
+    block = package.config.get(LOCK_BLOCK)
     if block != expected:
-        raise PackageError(f"{layout.CONFIG}: quantization_config must be {expected}, got {block}")
+        raise PackageError(f"{layout.CONFIG}: {LOCK_BLOCK} must be {expected}, got {block}")
     return f"{digest} in {layout.MASKS}, {layout.CONFIG} and {layout.MANIFEST}"
 
 
@@ -197,54 +217,39 @@ def _sparsity_detail(package: _Opened) -> str:
     overall = overall_sparsity(package.components)
     if overall != promised.overall:
         raise PackageError(f"overall sparsity is {overall}, the manifest says {promised.overall}")
+    if package.manifest.is_dense:
+        return "none, and none is promised"
     return f"{overall:.6f} over {len(measured)} pruned weights, as counted"
 
 
 def _recipe_detail(package: _Opened) -> str:
+    if package.manifest.is_dense and promises_pattern(package.recipe):
+        raise PackageError(
+            f"the recipe {package.recipe.name} prunes or locks the model, but the package is dense: its "
+            "pattern is lost"
+        )
     pruning = last_pruning(ancestors(package.recipe))
     target = None if pruning is None else max(pruning.sparsities.values())
     if target != package.manifest.sparsity.target:
         raise PackageError(
             f"the recipe's target is {target}, the manifest says {package.manifest.sparsity.target}"
         )
+    if package.manifest.is_dense:
+        return f"{package.recipe.name}: prunes nothing and locks nothing"
     if pruning is None:
         return "prunes nothing itself: the pattern came with the backbone"
-    promise = check_promise(pruning, _bare_model(package), package.components, package.masks)
+    promise = check_promise(pruning, bare_model(package.folder), package.components, package.masks)
     return f"{package.recipe.name}: {promise}"
 
 
 def _card_detail(package: _Opened) -> str:
-    data = check_card(package.folder / layout.CARD)
+    data = check_card(package.folder / layout.CARD, sparse=not package.manifest.is_dense)
     return f"loads, task {data.get('pipeline_tag')}, base model {data.get('base_model')}"
 
 
 def _onnx_detail(package: _Opened) -> str:
     with quiet():
-        model = _model_class(package).from_pretrained(package.folder, local_files_only=True)
+        model = model_class(package.config).from_pretrained(package.folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(package.folder, local_files_only=True)
     parity = check_onnx(model, tokenizer, SENTENCES, package.folder / layout.ONNX_MODEL)
     return f"differs from PyTorch by at most {parity.max_abs_diff:.3g} on {parity.num_texts} sentences"
-
-
-def _bare_model(package: _Opened) -> PreTrainedModel:
-    model_class: Any = _model_class(package)
-    try:
-        with quiet(), torch.device("meta"):  # names and shapes only
-            config = AutoConfig.from_pretrained(package.folder, local_files_only=True)
-            del config.quantization_config
-            model: PreTrainedModel = model_class._from_config(config)
-    except Exception as error:  # whatever transformers raises on a config that does not fit
-        raise PackageError(
-            f"{layout.CONFIG} describes no model: {' '.join(str(error).split())}; package the model again"
-        ) from None
-    return model
-
-
-def _model_class(package: _Opened) -> type[PreTrainedModel]:
-    names = package.config.get("architectures")
-    name = names[0] if isinstance(names, list) and len(names) == 1 else None
-    found = getattr(transformers, name, None) if isinstance(name, str) else None
-    # Only a model of transformers itself: the name comes from a file of somebody else's.
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
-        raise PackageError(f"{layout.CONFIG}: architectures must name one model of transformers, got {names}")
-    return found

@@ -16,6 +16,9 @@ from torch import Tensor
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsity
 from sparsezoo_hub.errors import PackageError
 
+# Of one weight. Rounding and dead units leave a zero here and there; whoever prunes, prunes more.
+_ACCIDENTAL_SPARSITY = 0.1
+
 
 def tensor_names(components: Iterable[str], tensors: Collection[str], source: str) -> dict[str, str]:
     """Return the tensor's name for every component.
@@ -37,7 +40,7 @@ def tensor_names(components: Iterable[str], tensors: Collection[str], source: st
             got = f"{len(matches)}: {', '.join(sorted(matches))}" if matches else "none"
             raise PackageError(
                 f"{source}: one tensor must be {component!r}, alone or after a prefix, got {got}; "
-                "the masks belong to another model"
+                "masks or config belong to another model"
             )
         found[component] = matches[0]
     return found
@@ -79,6 +82,31 @@ def measure_components(path: Path, masks: Mapping[str, Tensor]) -> list[Componen
         _check_zeros(path, name, tensor, masks[component])
         (measured[component],) = measure_sparsity({component: tensor})
     return [measured[component] for component in masks]
+
+
+def check_dense(path: Path, components: Iterable[str]) -> None:
+    """Check that no weight has so many zeros that it must have been pruned.
+
+    Args:
+        path: a weights file, saved with or without a head.
+        components: names of the Linear weights of the base model.
+
+    Raises:
+        PackageError: if the file cannot be read, lacks a component, or a weight is pruned.
+    """
+    with _opened(path) as file:
+        names = list(file.keys())
+    wanted = set(tensor_names(components, names, str(path)).values())
+    measured = (
+        measure_sparsity({name: tensor})[0] for name, tensor in read_tensors(path, wanted.__contains__)
+    )
+    pruned = [each for each in measured if each.sparsity > _ACCIDENTAL_SPARSITY]
+    if pruned:
+        raise PackageError(
+            f"{path}: {len(pruned)} weights are pruned, {pruned[0].name} for example has a fraction of "
+            f"{pruned[0].sparsity:.4f} zeros, so this is no dense model; lock its zeros with "
+            "PatternLock.lock_from_zeros, and package it again"
+        )
 
 
 @contextlib.contextmanager

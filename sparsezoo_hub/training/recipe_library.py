@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sparsezoo_hub.core.lineage import final_sparsity, root_parent
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_source import Node, merged, read_nodes
@@ -11,17 +12,25 @@ from sparsezoo_hub.errors import RecipeError
 FOLDER = Path(__file__).parents[1] / "recipes"
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package.
+def recipe_variants() -> dict[str, tuple[str, ...]]:
+    """Return the variants, if any, of each recipe that comes with the package, by its name.
 
-    ``quickstart/bert-tiny-90``; a recipe with variants stands there once for each (``transfer/squad:dense``).
     A file whose name begins with ``_`` is only there to be extended.
     """
-    names = []
+    found = {}
     for name in _file_names():
         variants = _read(FOLDER / f"{name}.yaml").content.get(VARIANTS)
-        names += [f"{name}:{variant}" for variant in variants.content] if variants else [name]
-    return names
+        found[name] = tuple(variants.content) if variants else ()
+    return found
+
+
+def recipe_names() -> list[str]:
+    """Return what can be loaded: ``quickstart/bert-tiny-90``, and ``transfer/squad:oberta-base-90`` each."""
+    return [
+        each
+        for name, variants in recipe_variants().items()
+        for each in ([f"{name}:{variant}" for variant in variants] if variants else [name])
+    ]
 
 
 def load_recipe(reference: str) -> Recipe:
@@ -35,6 +44,20 @@ def load_recipe(reference: str) -> Recipe:
     """
     path, variant = _found(reference, Path())
     return recipe_of(_resolved(path, variant, ()), reference)
+
+
+def recipe_sparsity(reference: str) -> float | None:
+    """Return how sparse the package of a recipe is; one that locks a parent's pattern is as sparse as that.
+
+    Returns:
+        The final sparsity, the highest if there are several; None for a dense model.
+    """
+    recipe = load_recipe(reference)
+    parent = root_parent(recipe)
+    own = final_sparsity(recipe)
+    if own is None and parent.recipe is not None and recipe.stage(recipe.package).lock:
+        return recipe_sparsity(parent.recipe)
+    return own
 
 
 def _file_names() -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core import tiny
-from sparsezoo_hub.core.lineage import final_sparsity
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe, Stage
@@ -19,7 +18,7 @@ from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.recipe_library import load_recipe
+from sparsezoo_hub.training.recipe_library import recipe_sparsity
 from sparsezoo_hub.training.stage_data import RunData
 from sparsezoo_hub.training.stage_models import Sources, check_vocabulary
 from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
@@ -212,7 +211,7 @@ class RecipeRun:
 def _parents_sparsities(recipe: Recipe) -> dict[str, float]:
     """Return how sparse the parents are that another recipe makes."""
     made = {
-        name: final_sparsity(load_recipe(parent.recipe))
+        name: recipe_sparsity(parent.recipe)
         for name, parent in recipe.parents.items()
         if parent.recipe is not None
     }

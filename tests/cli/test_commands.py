@@ -3,12 +3,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import onnxruntime
 import pytest
+import yaml
 from transformers import AutoTokenizer
 
 from sparsezoo_hub.cli.app import main
+from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.training.python_documentation import python_documentation
+from sparsezoo_hub.training.recipe_library import load_recipe
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart" / "bert-tiny-90.yaml"
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
@@ -108,9 +112,54 @@ def test_package_makes_a_verified_package_of_a_saved_model(run: Run, written: Pa
 
 
 def test_recipes_lists_what_comes_with_the_package(run: Run) -> None:
-    code, out, _ = run("recipes", "--json")
+    code, out, _ = run("recipes", "list", "--json")
     assert code == 0
-    assert "quickstart/bert-tiny-90" in json.loads(out)
+    listed = json.loads(out)
+    assert listed["quickstart/bert-tiny-90"]["variants"] == []
+    assert listed["finetune-pruning/gmp"]["variants"] == ["50", "60", "70", "80", "85", "90", "95"]
+    assert "finetune-pruning/gmp" in run("recipes", "list")[1]
+
+
+def test_recipes_shows_a_recipe_with_what_it_extends(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("recipes", "show", "finetune-pruning/gmp:60")
+    assert code == 0
+    shown = parse_recipe(out, "shown")
+    assert shown == load_recipe("finetune-pruning/gmp:60")
+    code, out, _ = run("recipes", "show", "finetune-pruning/gmp:60", "--json")
+    assert json.loads(out)["name"] == shown.name
+
+
+def test_recipes_checks_a_recipe_and_reports_every_problem(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("recipes", "check", RECIPE)
+    assert (code, err) == (0, "")
+    assert "student: teacher on documentation (masked_lm), 600 steps, pruned to 0.9" in " ".join(out.split())
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(
+        RECIPE.read_text().replace("end: 480", "end: 900").replace("model: teacher", "model: x")
+    )
+    message = " ".join(refusal(run("recipes", "check", broken)).split())
+    assert "$.stages[1].pruning.end: must be within the stage's 600 steps, got 900" in message
+    assert "$.stages[1].model: must be a parent or an earlier stage (backbone, teacher), got 'x'" in message
+
+
+def test_recipes_prints_a_schema_that_its_own_recipes_fit(run: Run) -> None:
+    code, out, _ = run("recipes", "schema")
+    assert code == 0
+    validator = jsonschema.Draft202012Validator(json.loads(out))
+    files = [path for path in RECIPE.parents[1].rglob("*.yaml") if not path.name.startswith("_")]
+    assert len(files) > 30
+    for path in files:
+        assert not list(validator.iter_errors(yaml.safe_load(path.read_text()))), path.name
+
+
+def test_text_for_a_corpus_that_the_recipe_does_not_have_is_refused(run: Run, tmp_path: Path) -> None:
+    message = refusal(run("train", RECIPE, "--text", "wikipedia=x.txt", "--out", tmp_path / "run"))
+    assert "has no corpus 'wikipedia', its corpora are: documentation" in " ".join(message.split())
+
+
+def test_a_recipe_whose_text_is_nowhere_says_which_text_it_needs(run: Run, tmp_path: Path) -> None:
+    message = " ".join(refusal(run("train", "oberta/small", "--out", tmp_path / "run")).split())
+    assert "is not part of this package: give your own text with --text FILE" in message
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsezoo_hub.core.recipe import Provenance, Recipe
+from sparsezoo_hub.core.recipe_source import read_nodes
 from sparsezoo_hub.core.recipe_text import parse_recipe, recipe_schema, recipe_text
 from sparsezoo_hub.core.stage_windows import in_steps
 from sparsezoo_hub.errors import RecipeError
@@ -93,7 +94,8 @@ def test_every_problem_is_reported_at_once_with_its_path_and_line() -> None:
         (
             "model: teacher",
             "model: techer",
-            "stages[1].model: must be a parent or an earlier stage (backbone, teacher), got 'techer'; did you mean 'teacher'?",
+            "stages[1].model: must be a parent or an earlier stage (backbone, teacher), got 'techer'; did "
+            "you mean 'teacher'?",
         ),
         (
             "end: 80",
@@ -153,13 +155,15 @@ def test_every_problem_is_reported_at_once_with_its_path_and_line() -> None:
         (
             "final_sparsity: 0.9",
             "structure: '2:4', final_sparsity: 0.9",
-            "stages[1].pruning.structure: structure '2:4' can reach a sparsity of at most 0.5 (1/2), got 0.9; "
+            "stages[1].pruning.structure: structure '2:4' can reach a sparsity of at most 0.5 (1/2), "
+            "got 0.9; "
             "lower the sparsity or choose another structure",
         ),
         (
             "final_sparsity: 0.9",
             "targets: {encoder: 0.9}, final_sparsity: 0.9",
-            "stages[1].pruning.final_sparsity: is needed, unless targets give each its own: then leave it out",
+            "stages[1].pruning.final_sparsity: is needed, unless targets give each its own: then leave "
+            "it out",
         ),
         (
             "hardness: 0.5, ",
@@ -246,6 +250,11 @@ def test_a_shortened_stage_is_valid_and_keeps_its_sparsities(max_steps: int, ste
 def test_a_key_that_is_there_twice_is_refused_with_its_line() -> None:
     with pytest.raises(RecipeError, match=r"^r\.yaml, line 4: 'summary' is there twice$"):
         parse_recipe("\nname: x\nsummary: one\nsummary: two\n", "r.yaml")
+
+
+def test_an_anchor_that_overrides_what_it_merges_may_be_used_twice() -> None:
+    node = read_nodes("a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: [*b, *b]\n", "r.yaml")
+    assert node.plain["c"] == [{"x": 2, "y": 1}] * 2
 
 
 def test_aliases_that_multiply_are_refused() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from cutting_proxy import cutting_proxy
 from local_hub_case import LocalHub
-from packaging_case import locked_model, tiny_contents
+from packaging_case import RECIPE, dense_contents, locked_model, tiny_contents
 
+from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.errors import HubError, PackageError, VerificationError
 from sparsezoo_hub.hub.local_hub.process import running_hub
 from sparsezoo_hub.hub.pull import pull_package
@@ -86,6 +87,57 @@ def test_a_hub_that_stops_in_the_middle_of_a_push_keeps_its_old_revision(
     ):
         push_package(other, repo_id, endpoint=endpoint, token=local_hub.token)
     assert local_hub.api.model_info(repo_id).sha == before.commit
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense package that no test may change."""
+    folder = tmp_path_factory.mktemp("dense") / "package"
+    write_package(folder, dense_contents())
+    return folder
+
+
+def test_a_dense_package_travels_like_any_other(dense: Path, local_hub: LocalHub, tmp_path: Path) -> None:
+    push_package(dense, "org/dense", endpoint=local_hub.url, token=local_hub.token)
+    manifest = pull_package("org/dense", tmp_path / "pulled", endpoint=local_hub.url)
+    assert manifest.is_dense
+    assert hashes(tmp_path / "pulled") == hashes(dense)
+    assert local_hub.api.model_info("org/dense").library_name == "transformers"
+    assert not {"sparse", "pruned", "pattern-lock"} & set(local_hub.api.model_info("org/dense").tags)
+
+
+def test_a_published_pattern_is_not_replaced_by_a_dense_model(
+    written: Path, dense: Path, local_hub: LocalHub
+) -> None:
+    sparse = push_package(written, "org/kept", endpoint=local_hub.url, token=local_hub.token)
+    with pytest.raises(
+        PackageError, match=r"push to org/kept: tiny-dense is dense, tiny-90 .* a locked pattern"
+    ):
+        push_package(dense, "org/kept", endpoint=local_hub.url, token=local_hub.token)
+    assert local_hub.api.model_info("org/kept").sha == sparse.commit
+    local_hub.api.create_branch("org/kept", branch="dense", revision=sparse.commit)
+    with pytest.raises(PackageError, match="push to another repository or branch"):
+        push_package(dense, "org/kept", endpoint=local_hub.url, token=local_hub.token, revision="dense")
+
+
+def test_a_published_target_is_not_lowered_but_may_be_raised(
+    written: Path, dense: Path, local_hub: LocalHub, tmp_path: Path
+) -> None:
+    push_package(dense, "org/raised", endpoint=local_hub.url, token=local_hub.token)
+    push_package(written, "org/raised", endpoint=local_hub.url, token=local_hub.token)
+    weaker = tmp_path / "weaker"
+    text = RECIPE.replace("final_sparsity: 0.9,", "final_sparsity: 0.8995,")  # by less than one element
+    write_package(weaker, replace(tiny_contents(), recipe=parse_recipe(text, "recipe.yaml")))
+    with pytest.raises(PackageError, match=r"has the target 0\.8995, tiny-90 in its place 0\.9,"):
+        push_package(weaker, "org/raised", endpoint=local_hub.url, token=local_hub.token)
+    push_package(weaker, "org/weaker", endpoint=local_hub.url, token=local_hub.token)
+    push_package(written, "org/weaker", endpoint=local_hub.url, token=local_hub.token)
+
+
+def test_files_that_are_no_package_promise_nothing(dense: Path, local_hub: LocalHub, repo_id: str) -> None:
+    local_hub.api.upload_file(path_or_fileobj=b"{}", path_in_repo="manifest.json", repo_id=repo_id)
+    pushed = push_package(dense, repo_id, endpoint=local_hub.url, token=local_hub.token)
+    assert local_hub.api.model_info(repo_id).sha == pushed.commit
 
 
 def test_pull_refuses_a_folder_that_exists(written: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from huggingface_hub import HfApi
 from lock_case import BATCH, OPTIMIZERS, encoder, examples, locked_model, train_plain
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel, Trainer, TrainingArguments
 
@@ -94,11 +95,15 @@ def publish_what_zeros_do_not_tell(folder: Path) -> dict[str, Seen]:
     api.create_branch("org/untold", branch="side")
     for place, branch, row in (("", "main", 2), ("deep/down", "side", 3)):
         model = sparser(trained(locked_model()), row)
-        with torch.no_grad():
-            weight = encoder(model).get_parameter(QUERY)
-            weight.flatten()[(weight != 0).flatten().nonzero()[0]] = 0
         here = folder / f"untold-{branch}"
-        model.save_pretrained(here)
+        model.save_pretrained(here)  # which keeps kept weights off zero, so that is done to the file
+        weights = load_file(here / "model.safetensors")
+        weight = weights[f"bert.{QUERY}"].flatten()
+        place_of_zero = int((weight != 0).nonzero()[0])
+        weight[place_of_zero] = 0
+        save_file(weights, here / "model.safetensors", metadata={"format": "pt"})
+        with torch.no_grad():
+            encoder(model).get_parameter(QUERY).flatten()[place_of_zero] = 0
         write_masks(here / "masks.safetensors", PatternLock.masks(model))
         api.upload_folder(repo_id="org/untold", folder_path=here, path_in_repo=place, revision=branch)
         found[f"org/untold@{branch}:{place}"] = seen(model)

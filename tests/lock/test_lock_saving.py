@@ -101,3 +101,40 @@ def test_a_pipeline_loads_a_stored_model_locked(tmp_path: Path) -> None:
     fill = pipeline("fill-mask", model=str(tmp_path), device="cpu")
     assert mask_digest(PatternLock.masks(fill.model)) == mask_digest(PatternLock.masks(model))
     assert len(fill("The [MASK] sat.", top_k=3)) == 3
+
+
+def hide_some(model: Any) -> tuple[str, torch.Tensor]:
+    """Set kept entries of one weight to 0.0, or so near that half precision makes 0.0 of them."""
+    name = "encoder.layer.0.attention.self.query.weight"
+    kept = PatternLock.masks(model)[name].nonzero()[:3]
+    weight = model.base_model.get_parameter(name)
+    with torch.no_grad():
+        for place, value in zip(kept.tolist(), (0.0, 1e-9, -1e-12), strict=True):
+            weight[tuple(place)] = value
+    return name, kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("saved_as", [torch.float32, torch.float16, torch.bfloat16])
+def test_kept_weights_that_became_zero_are_none_of_the_zeros_of_what_is_saved(
+    saved_as: torch.dtype, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    model = locked_model()
+    digest = mask_digest(PatternLock.masks(model))
+    name, kept = hide_some(model)
+    before = model.base_model.get_parameter(name).detach().clone()
+    model.to(saved_as).save_pretrained(tmp_path)  # no masks beside it
+    again = AutoModelForMaskedLM.from_pretrained(tmp_path, dtype=dtype)
+    assert mask_digest(PatternLock.masks(again)) == digest
+    loaded = again.base_model.get_parameter(name).detach()
+    assert all(abs(float(loaded[tuple(place)])) == 2**-24 for place in kept.tolist())
+    if saved_as == dtype == torch.float32:  # nothing else was touched
+        changed = (loaded != before).nonzero()
+        assert torch.equal(changed, kept)
+
+
+def test_a_state_dict_of_a_model_that_was_unlocked_is_left_as_it_is() -> None:
+    model = locked_model()
+    name, kept = hide_some(model)
+    PatternLock.unlock(model)
+    assert float(model.base_model.state_dict()[name][tuple(kept[0].tolist())]) == 0.0

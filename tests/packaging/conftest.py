@@ -1,12 +1,14 @@
-"""One finished package for the whole session, and a copy to change for each test."""
+"""One finished package of each kind for the whole session, and a copy to change for each test."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from packaging_case import tiny_contents
+from packaging_case import dense_contents, tiny_contents
 
+from sparsezoo_hub.packaging import package as package_module
 from sparsezoo_hub.packaging.manifest import Manifest
+from sparsezoo_hub.packaging.onnx_export import OnnxParity
 from sparsezoo_hub.packaging.package import PackageContents, write_package
 
 
@@ -26,3 +28,27 @@ def written(contents: PackageContents, tmp_path_factory: pytest.TempPathFactory)
 def package(written: tuple[Path, Manifest], tmp_path: Path) -> Path:
     """A copy of the package, to change."""
     return Path(shutil.copytree(written[0], tmp_path / "package"))
+
+
+@pytest.fixture(scope="session")
+def dense_written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """A dense package that no test may change."""
+    folder = tmp_path_factory.mktemp("dense") / "tiny"
+    return folder, write_package(folder, dense_contents())
+
+
+@pytest.fixture
+def dense_package(dense_written: tuple[Path, Manifest], tmp_path: Path) -> Path:
+    """A copy of the dense package, to change."""
+    return Path(shutil.copytree(dense_written[0], tmp_path / "package"))
+
+
+@pytest.fixture
+def quick_dense_onnx(dense_written: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ONNX files of the dense package, without waiting for the exporter."""
+
+    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> OnnxParity:
+        shutil.copytree(dense_written[0] / "onnx", folder)
+        return OnnxParity(1e-6, len(texts), 4, 3, 20)
+
+    monkeypatch.setattr(package_module, "export_onnx", copied)

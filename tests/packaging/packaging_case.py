@@ -1,6 +1,8 @@
 """Small models, their tokenizer, a recipe: what the tests of packaging package."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -8,21 +10,32 @@ from torch import Tensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForPreTraining,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
 )
 
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_text import parse_recipe
-from sparsezoo_hub.packaging.manifest import MaskedLMLoss, Measurements, TaskResult
+from sparsezoo_hub.packaging.manifest import (
+    MaskedLMLoss,
+    Measurements,
+    TaskResult,
+    hash_file,
+    read_manifest,
+    write_manifest,
+)
 from sparsezoo_hub.packaging.package import PackageContents
 
 SPARSITY = 0.9
@@ -77,6 +90,42 @@ stages:
 package: student
 """
 
+DENSE_RECIPE = """
+format: 1
+name: tiny-dense
+summary: A tiny dense model for tests.
+parents: {backbone: {model_type: bert, pretrained: some-org/some-bert}}
+corpora: {text: {description: some English}}
+stages:
+  - name: sparse
+    model: backbone
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 30
+    batch_size: 8
+    learning_rate: {peak: 5.0e-4}
+    pruning: {final_sparsity: 0.9, end: 24, interval: 2}
+  - name: dense
+    model: backbone
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 40
+    batch_size: 8
+    learning_rate: {peak: 1.0e-3}
+  - name: locked
+    model: sparse
+    objective: {kind: masked_lm}
+    data: text
+    max_length: 32
+    steps: 10
+    batch_size: 8
+    learning_rate: {peak: 1.0e-3}
+    lock: true
+package: dense
+"""
+
 _SMALL = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.2}
 _BERT = {
     **_SMALL,
@@ -90,11 +139,17 @@ _DISTILBERT = {**_SMALL, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 
 
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "bert-mlm": lambda: BertForMaskedLM(BertConfig(**_BERT)),
+    "bert-pretraining": lambda: BertForPreTraining(BertConfig(**_BERT)),
+    "bert-answerer": lambda: BertForQuestionAnswering(BertConfig(**_BERT)),
     "bert-classifier": lambda: BertForSequenceClassification(BertConfig(**_BERT, num_labels=4)),
     "roberta-mlm": lambda: RobertaForMaskedLM(RobertaConfig(**_BERT)),
     "roberta-classifier": lambda: RobertaForSequenceClassification(RobertaConfig(**_BERT, type_vocab_size=1)),
+    "roberta-tagger": lambda: RobertaForTokenClassification(
+        RobertaConfig(**_BERT, type_vocab_size=1, num_labels=5)
+    ),
     "distilbert-mlm": lambda: DistilBertForMaskedLM(DistilBertConfig(**_DISTILBERT)),
     "distilbert-classifier": lambda: DistilBertForSequenceClassification(DistilBertConfig(**_DISTILBERT)),
+    "distilbert-answerer": lambda: DistilBertForQuestionAnswering(DistilBertConfig(**_DISTILBERT)),
 }
 
 
@@ -111,14 +166,18 @@ def magnitude_masks(model: PreTrainedModel, sparsity: float = SPARSITY) -> dict[
     return masks
 
 
-def locked_model(kind: str = "bert-mlm") -> PreTrainedModel:
+def dense_model(kind: str = "bert-mlm") -> PreTrainedModel:
     torch.manual_seed(7)
-    model = MODELS[kind]()
+    return MODELS[kind]()
+
+
+def locked_model(kind: str = "bert-mlm") -> PreTrainedModel:
+    model = dense_model(kind)
     PatternLock.prune(model, magnitude_masks(model))
     return model
 
 
-def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
+def wordpiece_tokenizer(*, segments: bool = False) -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token=special[1]))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -126,12 +185,15 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
     trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True)),
         model_max_length=64,
+        model_input_names=["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"],
     )
 
 
@@ -177,3 +239,23 @@ def tiny_contents() -> PackageContents:
         license_id="apache-2.0",
         repo_id="local/tiny-90",
     )
+
+
+def dense_contents(kind: str = "roberta-mlm") -> PackageContents:
+    return replace(
+        tiny_contents(),
+        model=dense_model(kind),
+        recipe=parse_recipe(DENSE_RECIPE, "recipe.yaml"),
+        repo_id="local/tiny-dense",
+    )
+
+
+def rehashed(folder: Path, **changes: object) -> None:
+    """Make the manifest fit whatever the files are now, as a forger would."""
+    manifest = read_manifest(folder / "manifest.json")
+    files = {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    write_manifest(folder / "manifest.json", manifest.model_copy(update={"files": files, **changes}))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from packaging_case import RECIPE
+from packaging_case import RECIPE, rehashed
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsezoo_hub.errors import VerificationError
-from sparsezoo_hub.packaging.manifest import Manifest, hash_file, read_manifest, write_manifest
+from sparsezoo_hub.packaging.manifest import Manifest, read_manifest, write_manifest
 from sparsezoo_hub.packaging.verify import require_verified, verify_package
 
 FILES = (
@@ -23,17 +23,6 @@ FILES = (
 
 def failed(folder: Path) -> list[str]:
     return [check.name for check in verify_package(folder) if not check.ok]
-
-
-def rehashed(folder: Path) -> None:
-    """Make the manifest fit whatever the files are now, as a forger would."""
-    manifest = read_manifest(folder / "manifest.json")
-    files = {
-        path.relative_to(folder).as_posix(): hash_file(path)
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != "manifest.json"
-    }
-    write_manifest(folder / "manifest.json", manifest.model_copy(update={"files": files}))
 
 
 def test_a_package_as_written_passes_every_check(

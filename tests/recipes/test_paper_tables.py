@@ -185,7 +185,7 @@ def test_oberta_prunes_downstream_as_in_section_3_1(method: str, percent: int) -
     assert teacher_settings(teacher) == paper.OBERTA_TEACHERS[dense]["squad"]
     pruning = pruning_of(stage)
     assert pruning.method == {"gmp": "magnitude", "obs": "optimal_bert_surgeon"}[method]
-    assert pruning.window == (0, 8, 8)
+    assert list(pruning.window) == [0, 8, 8]
     assert (stage.epochs, stage.batch_size) == (10, paper.OBERTA_TABLE_23["batch_size"])
     assert pruning.final_sparsity == percent / 100
     assert (distillation_of(stage).hardness, distillation_of(stage).temperature) == (1.0, 5.0)

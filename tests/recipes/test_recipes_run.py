@@ -9,11 +9,10 @@ from run_case import write_texts
 from task_case import write_task
 
 from sparsezoo_hub.cli.recipe_package import package_run
-from sparsezoo_hub.core.lineage import final_sparsity
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.packaging.verify import verify_package
 from sparsezoo_hub.training.objectives import OBJECTIVES
-from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names
+from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names, recipe_sparsity
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.stage_training import Limits, StageResult
@@ -78,8 +77,7 @@ def test_a_task_is_learned_pruned_or_with_its_pattern_locked(
     result = results[stage.name][0]
     assert result.metrics
     assert result.zeros_changed == 0
-    parents = [load_recipe(each.recipe) for each in recipe.parents.values() if each.recipe is not None]
-    wanted = final_sparsity(recipe) or max((final_sparsity(each) or 0.0 for each in parents), default=0.0)
+    wanted = recipe_sparsity(name) or 0.0
     assert (result.sparsity or 0.0) == pytest.approx(wanted, abs=2e-3)
     folder = out / "stages" / stage.name / "seed-0"
     model = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(folder)

@@ -16,7 +16,8 @@ STEPS = 20  # progress is shown after steps 10 and 20
 METHODS = {
     "magnitude": "",
     "movement": "method: movement, start: 1,",
-    "optimal-bert-surgeon": "method: optimal_bert_surgeon, start: 1, fisher: {num_gradients: 4, block_size: 8},",
+    "optimal-bert-surgeon": "method: optimal_bert_surgeon, start: 1, "
+    "fisher: {num_gradients: 4, block_size: 8},",
 }
 
 
