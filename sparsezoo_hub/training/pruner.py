@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sparsezoo_hub.core.fisher import FisherOptions
 from sparsezoo_hub.core.learning_rates import Window
-from sparsezoo_hub.core.masks import sparsity_of
+from sparsezoo_hub.core.masks import mask_digest, sparsity_of
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.core.pruning_methods import build_method, sample_gradients, split_increase
 from sparsezoo_hub.core.selection import select_masks
@@ -17,7 +18,9 @@ from sparsezoo_hub.core.sparsity_schedules import SPARSITY_SCHEDULES
 from sparsezoo_hub.core.sparsity_targets import sparsity_targets
 from sparsezoo_hub.core.stage_settings import Fisher, Pruning
 from sparsezoo_hub.core.structures import parse_structure
+from sparsezoo_hub.errors import MaskError
 from sparsezoo_hub.training.gradient_samples import GradientSource
+from sparsezoo_hub.training.processes import process_state
 
 
 class Pruner(TrainerCallback):
@@ -145,6 +148,7 @@ class Pruner(TrainerCallback):
                 structure=self.structure,
                 kept={name: self.masks[name] for name in names} if self.masks else None,
             )
+        check_same_masks(masks)
         with torch.no_grad():
             for name, value in self.method.compensate(weights, masks).items():
                 if value is not weights[name]:
@@ -163,6 +167,24 @@ class Pruner(TrainerCallback):
                 name: gradient.masked_fill(~self.masks[name], 0.0) if self.masks else gradient
                 for name, gradient in gradients.items()
             }
+
+
+def check_same_masks(masks: Mapping[str, Tensor]) -> None:
+    """Compare the masks of all processes.
+
+    Raises:
+        MaskError: if they are not the same everywhere; names the weights.
+    """
+    if process_state().num_processes == 1:
+        return
+    own = {name: mask_digest({name: mask}) for name, mask in masks.items()}
+    everyone: list[dict[str, str]] = gather_object([own])
+    differing = sorted(name for name in own if len({each[name] for each in everyone}) > 1)
+    if differing:
+        raise MaskError(
+            f"the masks of {len(differing)} of {len(own)} weights differ between the {len(everyone)} "
+            f"processes, {differing[0]} for example: go on from the last checkpoint"
+        )
 
 
 def _of_kind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

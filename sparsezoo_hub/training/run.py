@@ -98,7 +98,8 @@ class RecipeRun:
 
         Raises:
             BackboneError: if one cannot be made, or is of another architecture.
-            RecipeError: if a stage does not fit its parent, or a teacher has another vocabulary.
+            RecipeError: if a stage does not fit its parent, or a parent that is used has another vocabulary
+                than the packaged model's.
             TargetError: if a stage of the recipe prunes what its parent does not have.
         """
         pairs = any(isinstance(each.objective, MaskedLMNextSentence) for each in self.recipe.stages)
@@ -119,9 +120,12 @@ class RecipeRun:
             )
             shared = shared or folder
         check_targets(self.recipe, self.model_folder)
+        roots = {name: name for name in self.recipe.parents}
         for stage in self.recipe.stages:
-            if stage.teacher in self.recipe.parents:
-                check_vocabulary(stage.name, str(self.model_folder(stage.teacher)), self.tokenizer)
+            roots[stage.name] = roots[stage.model]
+            for used in (stage.model, stage.teacher):
+                if used is not None:
+                    check_vocabulary(stage.name, self.model_folder(roots[used]), self.tokenizer)
 
     def run_stage(self, name: str, models: dict[str, str] | None = None) -> list[StageResult]:
         """Return the results of a stage, one per seed; what is missing is trained.

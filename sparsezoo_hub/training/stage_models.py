@@ -1,6 +1,7 @@
 """Stage models: the model and the teacher of a stage, loaded and checked."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,26 +85,25 @@ def load_teacher(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> Pre
     return model
 
 
-def check_vocabulary(stage: str, teacher: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a teacher whose tokens are not the student's: its logits would be of other words.
+def check_vocabulary(stage: str, model: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a model whose tokens are not the run's: it would read, and teach, other words.
 
     Args:
         stage: its name, for the message.
-        teacher: a folder or Hub id.
-        tokenizer: of the student.
+        model: a folder or Hub id.
+        tokenizer: of the run.
 
     Raises:
         RecipeError: if the vocabularies differ.
     """
-    size = AutoConfig.from_pretrained(teacher).vocab_size
-    theirs = AutoTokenizer.from_pretrained(teacher).get_vocab()
+    theirs = AutoTokenizer.from_pretrained(model).get_vocab()
     ours = tokenizer.get_vocab()
     if theirs == ours:
         return
     others = sum(ours.get(token) != index for token, index in theirs.items())
     raise RecipeError(
-        f"stage {stage}: the teacher {teacher} has a vocabulary of {size}, {others} of whose tokens the "
-        f"student's {len(ours)} do not have or number otherwise; distillation needs the same vocabulary"
+        f"stage {stage}: {model} has {len(theirs)} tokens, {others} of which the {len(ours)} of "
+        "the packaged model do not have or number otherwise; a recipe's models share one vocabulary"
     )
 
 

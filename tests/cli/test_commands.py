@@ -9,7 +9,6 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
-from sparsezoo_hub.cli.app import main
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.recipe_library import load_recipe
@@ -18,20 +17,6 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart" / "bert-tiny-90.ya
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; returns exit code, standard output and standard error."""
-
-    def run_command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["sparsezoo-hub", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run_command
 
 
 @pytest.fixture

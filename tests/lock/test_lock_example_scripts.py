@@ -69,7 +69,7 @@ SCRIPTS = {
     "glue-no-trainer": Script(
         "text-classification/run_glue_no_trainer.py", "glue.json", f"{LOOP} --max_length 16"
     ),
-    # --do_eval fails in its trainer_qa.py, after saving: transformers 5 has no use_legacy_prediction_loop.
+    # No --do_eval: trainer_qa.py reads use_legacy_prediction_loop, which transformers 5 no longer has.
     "qa": Script("question-answering/run_qa.py", "qa.json", f"{TRAINER} --max_seq_length 32 --doc_stride 8"),
     "qa-no-trainer": Script(
         "question-answering/run_qa_no_trainer.py", "qa.json", f"{LOOP} --max_seq_length 32 --doc_stride 8"

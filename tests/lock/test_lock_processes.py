@@ -1,13 +1,7 @@
 """Two processes on CPU (gloo): DDP and FSDP2 hold the pattern, FSDP1 is refused."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
+from two_processes import Findings, launched
 
 OPTIMIZERS = ("adamw-foreach", "sgd")
 REPLICATED = ("ddp", "ddp-bucket-view", "accelerate")
@@ -18,29 +12,12 @@ HELD = [f"{wrapper}:{optimizer}" for wrapper in HOLDING for optimizer in OPTIMIZ
 BROKEN = [f"{case}:broken" for case in HELD]
 NOT_HELD = [f"{wrapper}:adamw-foreach" for wrapper in REFUSED]
 
-Findings = list[dict[str, dict[str, Any]]]
-
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """What each process saw in every case: one launch, because to start takes longer than to train."""
     folder = tmp_path_factory.mktemp("processes")
-    here = Path(__file__).parent
-    completed = subprocess.run(
-        [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-            *("--main_process_port", "0"),
-            *(str(here / "sharded_training.py"), str(folder), *HELD, *BROKEN, *NOT_HELD),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert completed.returncode == 0, completed.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return launched("sharded_training.py", folder, *HELD, *BROKEN, *NOT_HELD)
 
 
 @pytest.mark.parametrize("case", HELD)

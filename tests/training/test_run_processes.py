@@ -38,10 +38,10 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.001)
 
 
-def launched(launcher: list[str], out: Path, texts: list[Path]) -> str:
+def launched(launcher: list[str], out: Path, texts: list[Path], recipe: str = SHORT_RECIPE) -> str:
     """What the launcher's standard output says after the whole recipe."""
     completed = subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", *train_command(SHORT_RECIPE, texts, out)],
+        [sys.executable, "-m", *launcher, "-m", *train_command(recipe, texts, out)],
         env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
@@ -102,6 +102,18 @@ def test_a_killed_run_goes_on_after_the_last_finished_stage_to_the_same_bits(
     assert (teacher / "model.safetensors").stat().st_mtime_ns == before
 
 
+# After magnitude, the other methods: at each update the processes compare their masks.
+OTHER_METHODS = "".join(
+    SHORT_RECIPE[SHORT_RECIPE.index("  - name: student") : SHORT_RECIPE.index("\npackage")]
+    .replace("name: student", f"name: {method.split('_')[0]}")
+    .replace("pruning: {initial_sparsity: 0.3, ", f"pruning: {{method: {method}, start: 1, {more}")
+    for method, more in (
+        ("movement", ""),
+        ("optimal_bert_surgeon", "fisher: {num_gradients: 4, block_size: 8}, "),
+    )
+)
+
+
 @pytest.mark.slow
 def test_two_processes_make_one_package_and_only_the_main_one_speaks(
     texts: list[Path], tmp_path: Path
@@ -109,9 +121,25 @@ def test_two_processes_make_one_package_and_only_the_main_one_speaks(
     # accelerate itself starts several processes on CPUs by mpirun alone; torchrun is what it uses elsewhere.
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launcher += ["--redirects", "3", "--log-dir", str(tmp_path / "logs")]
-    launched(launcher, tmp_path / "run", texts)
+    recipe = SHORT_RECIPE.replace("\npackage", f"\n{OTHER_METHODS}\npackage")
+    launched(launcher, tmp_path / "run", texts, recipe)
     said = {path.parent.name: path.read_text() for path in (tmp_path / "logs").rglob("stdout.log")}
     assert sorted(said) == ["0", "1"]
     check_words(said["0"])
     assert said["1"] == ""
     check_package(tmp_path / "run")
+
+
+def test_masks_that_differ_between_processes_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("diverging_masks.py")
+    completed = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
+        env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert completed.returncode == 0, completed.stderr
+    said = "the masks of 1 of 2 weights differ between the 2 processes, two for example"
+    assert completed.stdout.count(said) == 2

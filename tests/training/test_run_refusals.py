@@ -14,7 +14,7 @@ from run_case import (
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM
 
-from sparsezoo_hub.errors import LockError, PackageError, RecipeError, TargetError
+from sparsezoo_hub.errors import LockError, PackageError, RecipeError, SparsityError, TargetError
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.stage_training import Limits
@@ -130,3 +130,41 @@ def test_a_pattern_that_came_back_to_life_in_the_file_is_not_trained_on(
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="do not fit the mask digest"):
         RecipeRun(tiny_recipe(), copied, text={EVERY: texts}).run_stage("transferred")
+
+
+def test_a_parent_of_another_vocabulary_is_refused_before_the_first_stage(
+    texts: list[Path], tmp_path: Path
+) -> None:
+    made = RecipeRun(tiny_recipe(SHORT_RECIPE), tmp_path / "other", text={EVERY: texts[:1]})
+    made.make_parents()  # its tokenizer has learned from half of the text
+    teacher = "  other: {model_type: bert, pretrained: x/y}\n"
+    text = SHORT_RECIPE.replace("corpora:\n", f"{teacher}corpora:\n").replace(
+        "teacher: teacher", "teacher: other"
+    )
+    parents = {"other": str(made.model_folder("backbone"))}
+    run = RecipeRun(tiny_recipe(text), tmp_path / "run", text={EVERY: texts}, parents=parents)
+    with pytest.raises(RecipeError, match=r"stage student: .*/parents/other has \d+ tokens, \d+ of which"):
+        run.make_parents()
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_layers_that_are_not_there_are_refused_before_the_first_stage(
+    texts: list[Path], tmp_path: Path
+) -> None:
+    text = SHORT_RECIPE.replace(
+        "    model: backbone\n", "    model: backbone\n    layers: {layers: [0, 5]}\n"
+    )
+    run = RecipeRun(tiny_recipe(text), tmp_path, text={EVERY: texts})
+    with pytest.raises(RecipeError, match=r"stage teacher, layers: .*5"):
+        run.make_parents()
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_structure_that_does_not_fit_a_weight_is_refused_before_the_first_stage(
+    texts: list[Path], tmp_path: Path
+) -> None:
+    text = SHORT_RECIPE.replace("final_sparsity: 0.9", "structure: 1x5, final_sparsity: 0.9")
+    run = RecipeRun(tiny_recipe(text), tmp_path, text={EVERY: texts})
+    with pytest.raises(SparsityError, match=r"'1x5' needs in_features that are multiples of 5"):
+        run.make_parents()
+    assert not (tmp_path / "stages").exists()

@@ -1,0 +1,22 @@
+"""Two processes whose masks differ in one weight: each prints what it is told. Not collected by pytest.
+
+torchrun --nproc-per-node 2 diverging_masks.py
+"""
+
+import sys
+
+import torch
+
+from sparsezoo_hub.errors import MaskError
+from sparsezoo_hub.training.processes import process_state
+from sparsezoo_hub.training.pruner import check_same_masks
+
+if __name__ == "__main__":
+    rank = process_state().process_index
+    same = torch.tensor([[True, False], [False, True]])
+    check_same_masks({"one": same, "two": same})
+    try:
+        check_same_masks({"one": same, "two": same if rank == 0 else ~same})
+    except MaskError as error:
+        sys.stdout.write(f"{error}\n")
+    process_state().destroy_process_group()
