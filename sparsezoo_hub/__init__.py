@@ -2,7 +2,7 @@
 
 ``import sparsezoo_hub`` registers the pattern lock with transformers: from then on, stock
 ``from_pretrained`` loads a pruned model with its zeros locked, and peft does not merge an adapter into a
-locked weight unasked. Nothing heavy is imported before transformers or peft itself is.
+locked weight unasked, nor does DeepSpeed train one. Nothing heavy is imported before those are themselves.
 """
 
 from importlib import import_module
@@ -31,6 +31,11 @@ def _guard_merging(tuners: Any) -> None:
     import_module("sparsezoo_hub.core.adapter_guard").guard_merging(tuners)
 
 
+def _guard_deepspeed(engine: Any) -> None:
+    import_module("sparsezoo_hub.core.deepspeed_guard").guard_engine(engine)
+
+
 # Runs at once if transformers' quantizers are imported already, else as soon as they are.
 wrapt.register_post_import_hook(_register_pattern_lock, "transformers.quantizers.auto")
 wrapt.register_post_import_hook(_guard_merging, "peft.tuners.tuners_utils")
+wrapt.register_post_import_hook(_guard_deepspeed, "deepspeed.runtime.engine")
