@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sparsezoo_hub.core.lineage import root_parent
+from sparsezoo_hub.core.lineage import contributing_stages, root_of
 from sparsezoo_hub.core.recipe import Provenance, Recipe, Stage
 from sparsezoo_hub.packaging.manifest import Manifest, MaskedLMLoss, Measurements, TaskResult
 from sparsezoo_hub.packaging.package import PackageContents, write_package
@@ -43,7 +43,7 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
     """
     stage = run.recipe.stage(run.recipe.package)
     model = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(run.model_folder(stage.name))
-    name = next(name for name, parent in run.recipe.parents.items() if parent is root_parent(run.recipe))
+    name = root_of(run.recipe, stage.name)
     source = run.overrides.get(name) or run.recipe.parents[name].pretrained
     return write_package(
         folder,
@@ -119,7 +119,7 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
         if run.recipe.stage(name).is_language_modelling
     }
     student = losses.get(stage.name)
-    upstream = [result for name in _lineage(run.recipe, stage.name) for result in results.get(name, [])]
+    upstream = [each for made in contributing_stages(run.recipe) for each in results.get(made.name, [])]
     return Measurements(
         mlm=None
         if student is None
@@ -130,18 +130,9 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
             if name not in losses
             for result in _task_results(run.recipe, name, each)
         ),
-        train_seconds=round(sum(result.seconds for result in upstream), 1),
+        train_seconds=round(sum(each.seconds for each in upstream), 1),
         hardware=hardware(),
     )
-
-
-def _lineage(recipe: Recipe, name: str) -> set[str]:
-    """The stage and every stage that it starts from or learns from."""
-    if name in recipe.parents:
-        return set()
-    stage = recipe.stage(name)
-    parents = [stage.model, *([stage.teacher] if stage.teacher else [])]
-    return {name}.union(*(_lineage(recipe, parent) for parent in parents))
 
 
 def _task_results(recipe: Recipe, name: str, results: list[StageResult]) -> list[TaskResult]:

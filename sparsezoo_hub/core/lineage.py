@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sparsezoo_hub.core.recipe import Parent, Recipe, Stage
+from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.core.stage_settings import Pruning
 
 
@@ -17,9 +17,11 @@ def ancestors(recipe: Recipe) -> list[Stage]:
     return line
 
 
-def root_parent(recipe: Recipe) -> Parent:
-    """Return the parent that the packaged model comes from."""
-    return recipe.parents[(ancestors(recipe)[0]).model]
+def root_of(recipe: Recipe, name: str) -> str:
+    """Return the name of the parent that a stage's model comes from; a parent comes from itself."""
+    while name not in recipe.parents:
+        name = recipe.stage(name).model
+    return name
 
 
 def contributing_stages(recipe: Recipe) -> list[Stage]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import sparsezoo_hub
-from sparsezoo_hub.core.lineage import ancestors, distilling_teacher, last_pruning, root_parent
+from sparsezoo_hub.core.lineage import ancestors, distilling_teacher, last_pruning, root_of
 from sparsezoo_hub.core.masks import mask_digest
 from sparsezoo_hub.core.pattern_lock import PatternLock, lock_block
 from sparsezoo_hub.core.recipe import Recipe
@@ -237,8 +237,8 @@ def _sparsity(recipe: Recipe, components: Sequence[ComponentSparsity]) -> Sparsi
 
 def _parents(contents: PackageContents) -> Parents:
     recipe = contents.recipe
-    parent = root_parent(recipe)
-    name = next(name for name, each in recipe.parents.items() if each is parent)
+    name = root_of(recipe, recipe.package)
+    parent = recipe.parents[name]
     named = recipe.provenance.parents.get(name) if recipe.provenance else parent.pretrained or parent.recipe
     return Parents(
         backbone=named or f"{parent.model_type}, initialised at random",

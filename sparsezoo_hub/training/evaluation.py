@@ -18,7 +18,7 @@ class Evaluation:
     """What a model is worth on a validation set.
 
     Args:
-        loss: mean cross-entropy (nats); over an objective's heads, its weighted sum.
+        loss: mean cross-entropy (nats): of a task the mean of its heads', of masked LM that of the tokens.
         accuracy: share of the positions that are right, in [0, 1].
         num_predictions: how many positions that is: masked tokens, texts, words, or windows of a context.
         metrics: of a task, each in [0, 1]; the papers print them times 100.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparsezoo_hub.core.lineage import final_sparsity, root_parent
+from sparsezoo_hub.core.lineage import final_sparsity, root_of
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_source import Node, merged, read_nodes
@@ -53,7 +53,7 @@ def recipe_sparsity(reference: str) -> float | None:
         The final sparsity, the highest if there are several; None for a dense model.
     """
     recipe = load_recipe(reference)
-    parent = root_parent(recipe)
+    parent = recipe.parents[root_of(recipe, recipe.package)]
     own = final_sparsity(recipe)
     if own is None and parent.recipe is not None and recipe.stage(recipe.package).lock:
         return recipe_sparsity(parent.recipe)

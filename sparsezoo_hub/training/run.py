@@ -3,11 +3,13 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core import tiny
+from sparsezoo_hub.core.lineage import root_of
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe, Stage
@@ -85,13 +87,11 @@ class RecipeRun:
         corpus = self.data.first_corpus()
         return ([*python_documentation()], []) if corpus is None else self.data.documents(corpus)
 
-    @property
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of the parent that the packaged model comes from."""
-        name = self.recipe.package
-        while name not in self.recipe.parents:
-            name = self.recipe.stage(name).model
-        return AutoTokenizer.from_pretrained(self.model_folder(name))
+        """The tokenizer of the parent that the packaged model comes from, once that was made."""
+        root = root_of(self.recipe, self.recipe.package)
+        return AutoTokenizer.from_pretrained(self.model_folder(root))
 
     def make_parents(self) -> None:
         """Write the folder of every parent that is not there.
@@ -120,12 +120,14 @@ class RecipeRun:
             )
             shared = shared or folder
         check_targets(self.recipe, self.model_folder)
-        roots = {name: name for name in self.recipe.parents}
-        for stage in self.recipe.stages:
-            roots[stage.name] = roots[stage.model]
-            for used in (stage.model, stage.teacher):
-                if used is not None:
-                    check_vocabulary(stage.name, self.model_folder(roots[used]), self.tokenizer)
+        used = {
+            root_of(self.recipe, each): stage.name
+            for stage in self.recipe.stages
+            for each in (stage.model, stage.teacher)
+            if each is not None
+        }
+        for root, stage_name in used.items():
+            check_vocabulary(stage_name, self.model_folder(root), self.tokenizer)
 
     def run_stage(self, name: str, models: dict[str, str] | None = None) -> list[StageResult]:
         """Return the results of a stage, one per seed; what is missing is trained.
