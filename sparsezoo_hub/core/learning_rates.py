@@ -1,16 +1,12 @@
 """Learning-rate schedules: the factor of the peak learning rate at each step.
 
-All lengths are optimizer steps. Every schedule takes the same arguments and uses those it has a use for;
-``NEEDS`` says which one it cannot do without.
+All lengths are optimizer steps. ``NEEDS`` says which part of its ``Course`` a schedule cannot do without.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
-
-from sparsezoo_hub.core.names import check_choice
 
 
 @dataclass(frozen=True)
@@ -48,56 +44,38 @@ class Restart:
             )
 
 
-class Schedule(Protocol):
-    """What every schedule of ``LEARNING_RATES`` is."""
+@dataclass(frozen=True)
+class Course:
+    """The stage that a schedule is laid over; every schedule uses what it has a use for.
 
-    def __call__(
-        self,
-        step: int,
-        *,
-        total: int,
-        warmup: int = 0,
-        window: Window | None = None,
-        cycle: int | None = None,
-        restarts: Sequence[Restart] = (),
-    ) -> float:
-        """Return the factor of the peak learning rate after ``step`` optimizer steps."""
+    Args:
+        total: steps of the stage.
+        warmup: steps of the linear warm-up.
+        window: the mask updates, within [0, total].
+        cycle: steps from one peak to the next, at least 1.
+        restarts: in order, each after the warm-up and before ``total``.
+    """
+
+    total: int
+    warmup: int = 0
+    window: Window | None = None
+    cycle: int | None = None
+    restarts: Sequence[Restart] = ()
 
 
-def linear(
-    step: int,
-    *,
-    total: int,
-    warmup: int = 0,
-    window: Window | None = None,
-    cycle: int | None = None,
-    restarts: Sequence[Restart] = (),
-) -> float:
+def linear(step: int, course: Course) -> float:
     """Return the factor of a linear warm-up and decay to zero, in [0, 1].
 
     Args:
         step: optimizer steps done, in [0, total].
-        total: steps of the stage.
-        warmup: steps of the warm-up.
-        window: not used.
-        cycle: not used.
-        restarts: not used.
+        course: the stage.
     """
-    del window, cycle, restarts
-    if step < warmup:
-        return step / warmup
-    return _decay(step, warmup, total)
+    if step < course.warmup:
+        return step / course.warmup
+    return _decay(step, course.warmup, course.total)
 
 
-def rewinding(
-    step: int,
-    *,
-    total: int,
-    warmup: int = 0,
-    window: Window | None = None,
-    cycle: int | None = None,
-    restarts: Sequence[Restart] = (),
-) -> float:
+def rewinding(step: int, course: Course) -> float:
     """Return the factor of linear decay that is rewound at each mask update (Prune OFA, appendix C).
 
     Inside the window the factor goes back, every ``interval`` steps, to what it was at the window's start;
@@ -107,40 +85,28 @@ def rewinding(
 
     Args:
         step: optimizer steps done, in [0, total].
-        total: steps of the stage.
-        warmup: steps of the warm-up.
-        window: the mask updates, within [0, total].
-        cycle: not used.
-        restarts: not used.
+        course: the stage.
 
     Raises:
         ValueError: without a window.
     """
-    del cycle, restarts
-    if window is None:
+    if course.window is None:
         raise ValueError(MISSING["window"])
-    if step < warmup:
-        return step / warmup
+    if step < course.warmup:
+        return step / course.warmup
+    window = course.window
     length = window.end - window.start
-    decay = max(1, total - length - warmup)
+    decay = max(1, course.total - length - course.warmup)
     if step < window.start:
-        left = total - length - step
+        left = course.total - length - step
     elif step < window.end:
-        left = total - length - window.start - (step - window.start) % window.interval
+        left = course.total - length - window.start - (step - window.start) % window.interval
     else:
-        left = total - step
+        left = course.total - step
     return min(1.0, max(0.0, left / decay))
 
 
-def cyclic(
-    step: int,
-    *,
-    total: int,
-    warmup: int = 0,
-    window: Window | None = None,
-    cycle: int | None = None,
-    restarts: Sequence[Restart] = (),
-) -> float:
+def cyclic(step: int, course: Course) -> float:
     """Return the factor of a linear decay to 0 that starts again every ``cycle`` steps, in [0, 1].
 
     Sparse*BERT's pre-training (section 4.3, twice per epoch from 5e-4 to 0) and oBERTa's (table 22, every
@@ -154,40 +120,27 @@ def cyclic(
 
     Args:
         step: optimizer steps done, in [0, total].
-        total: steps of the stage.
-        warmup: steps of the warm-up.
-        window: not used.
-        cycle: steps from one peak to the next, at least 1.
-        restarts: not used.
+        course: the stage.
 
     Raises:
         ValueError: without a cycle, or if it is below 1.
     """
-    del window, restarts
-    if cycle is None:
+    if course.cycle is None:
         raise ValueError(MISSING["cycle"])
-    if cycle < 1:
-        raise ValueError(f"a learning-rate cycle takes at least 1 step, got cycle {cycle}")
-    if step < warmup:
-        return step / warmup
-    if step >= total:
+    if course.cycle < 1:
+        raise ValueError(f"a learning-rate cycle takes at least 1 step, got cycle {course.cycle}")
+    if step < course.warmup:
+        return step / course.warmup
+    if step >= course.total:
         return 0.0
-    if cycle == 1:
+    if course.cycle == 1:
         return 1.0
-    begin = step - step % cycle
-    last = min(begin + cycle, total) - 1
-    return _decay(step, max(begin, warmup), last)
+    begin = step - step % course.cycle
+    last = min(begin + course.cycle, course.total) - 1
+    return _decay(step, max(begin, course.warmup), last)
 
 
-def restarted(
-    step: int,
-    *,
-    total: int,
-    warmup: int = 0,
-    window: Window | None = None,
-    cycle: int | None = None,
-    restarts: Sequence[Restart] = (),
-) -> float:
+def restarted(step: int, course: Course) -> float:
     """Return the factor of linear decays to 0, a new one from each restart on.
 
     Sparse*BERT's pruning while fine-tuning restarts at epochs 2 and 8 (section 4.3), oBERTa's fine-tuning at
@@ -196,11 +149,7 @@ def restarted(
 
     Args:
         step: optimizer steps done, in [0, total].
-        total: steps of the stage.
-        warmup: steps of the warm-up of the first piece; the others start at their peak.
-        window: not used.
-        cycle: not used.
-        restarts: at least one, in order, each after the warm-up and before ``total``.
+        course: the stage.
 
     Returns:
         The factor, in [0, max(1, the largest factor of a restart)].
@@ -208,26 +157,25 @@ def restarted(
     Raises:
         ValueError: without restarts, or if they are out of order or outside (warmup, total).
     """
-    del window, cycle
-    if not restarts:
+    if not course.restarts:
         raise ValueError(MISSING["restarts"])
-    borders = [warmup, *(restart.at for restart in restarts), total]
+    borders = [course.warmup, *(restart.at for restart in course.restarts), course.total]
     if any(later <= earlier for earlier, later in pairwise(borders)):
         raise ValueError(
-            f"learning-rate restarts must come in order, after the warm-up ({warmup} steps) and before the "
-            f"stage's end ({total}), got {[restart.at for restart in restarts]}"
+            f"learning-rate restarts must come in order, after the warm-up ({course.warmup} steps) and "
+            f"before the stage's end ({course.total}), got {[restart.at for restart in course.restarts]}"
         )
-    if step < warmup:
-        return step / warmup
+    if step < course.warmup:
+        return step / course.warmup
     factor = 1.0
     begin, end = borders[0], borders[1]
-    for restart, after in zip(restarts, borders[2:], strict=True):
+    for restart, after in zip(course.restarts, borders[2:], strict=True):
         if step >= restart.at:
             factor, begin, end = restart.factor, restart.at, after
     return factor * _decay(step, begin, end)
 
 
-LEARNING_RATES: Mapping[str, Schedule] = {
+LEARNING_RATES: Mapping[str, Callable[[int, Course], float]] = {
     "cyclic": cyclic,
     "linear": linear,
     "restarts": restarted,
@@ -240,39 +188,6 @@ MISSING: Mapping[str, str] = {
     "restarts": "a learning rate with restarts needs restarts, the optimizer steps at which it jumps back up",
     "window": "learning-rate rewinding follows the mask updates: the stage needs pruning",
 }
-
-
-def check_settings(
-    schedule: str,
-    *,
-    window: Window | None = None,
-    cycle: int | None = None,
-    restarts: Sequence[Restart] = (),
-) -> None:
-    """Check that a schedule gets what it needs, and no setting that would have no effect.
-
-    Args:
-        schedule: a name of ``LEARNING_RATES``.
-        window: the mask updates of the stage. Any schedule may have them; they belong to the pruning.
-        cycle: as in ``cyclic``.
-        restarts: as in ``restarted``.
-
-    Raises:
-        ValueError: if the name is unknown, what the schedule needs is missing, or ``cycle`` or ``restarts``
-            are given to a schedule that does not use them.
-    """
-    check_choice(schedule, LEARNING_RATES, "learning-rate schedule")
-    needed = NEEDS.get(schedule)
-    given = {"window": window is not None, "cycle": cycle is not None, "restarts": bool(restarts)}
-    if needed is not None and not given[needed]:
-        raise ValueError(MISSING[needed])
-    for setting in ("cycle", "restarts"):
-        if given[setting] and setting != needed:
-            user = next(name for name, need in NEEDS.items() if need == setting)
-            raise ValueError(
-                f"{setting} has no effect on the learning-rate schedule {schedule!r}: "
-                f"leave it out, or choose {user!r}"
-            )
 
 
 def _decay(step: int, begin: int, end: int) -> float:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from transformers import (
     set_seed,
 )
 
-from sparsezoo_hub.core.learning_rates import LEARNING_RATES, Restart
+from sparsezoo_hub.core.learning_rates import LEARNING_RATES, Course, Restart
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.core.recipe import OPTIMIZERS, Stage
 from sparsezoo_hub.core.sparsity_report import measure_sparsity, overall_sparsity
@@ -194,14 +193,15 @@ def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Callable[[int]
     restarts = [
         Restart(int(each.at), (each.peak or settings.peak) / settings.peak) for each in settings.restarts
     ]
-    return partial(
-        LEARNING_RATES[settings.schedule],
+    course = Course(
         total=int(stage.length),
         warmup=round(settings.warmup_ratio * stage.length),
         window=None if pruner is None else pruner.window,
         cycle=None if settings.cycle is None else int(settings.cycle),
         restarts=restarts,
     )
+    schedule = LEARNING_RATES[settings.schedule]
+    return lambda step: schedule(step, course)
 
 
 def _arguments(stage: Stage, seed: int, scratch: Path, limits: Limits) -> TrainingArguments:

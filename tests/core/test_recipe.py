@@ -176,6 +176,21 @@ def test_every_problem_is_reported_at_once_with_its_path_and_line() -> None:
             "stages[1].learning_rate.cycle: goes with the schedule cyclic, give both or none",
         ),
         (
+            "peak: 1.0e-3, schedule: rewinding",
+            "peak: 1.0e-3, schedule: linear, cycle: 5",
+            "stages[1].learning_rate.cycle: goes with the schedule cyclic, give both or none",
+        ),
+        (
+            "peak: 1.0e-3, schedule: rewinding",
+            "peak: 1.0e-3, schedule: cyclic, cycle: 5, restarts: [{at: 3}]",
+            "stages[1].learning_rate.restarts: go with the schedule restarts, give both or none",
+        ),
+        (
+            "peak: 1.0e-3, schedule: rewinding",
+            "peak: 1.0e-3, schedule: restarts",
+            "stages[1].learning_rate.restarts: go with the schedule restarts, give both or none",
+        ),
+        (
             "    steps: 100\n",
             "    steps: 100\n    epochs: 2\n",
             "stages[0].steps: give the stage's length in steps or in epochs, not both",

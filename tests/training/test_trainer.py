@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from training_case import classifier, labelled_rows, language_model, masked_rows, sparse_trainer, stack
 from transformers import PreTrainedModel, TrainerCallback
 
-from sparsezoo_hub.core.learning_rates import Window, linear, rewinding
+from sparsezoo_hub.core.learning_rates import Course, Window, linear, rewinding
 from sparsezoo_hub.core.stage_settings import Distillation
 
 KIND = "sequence_classification"
@@ -30,11 +30,11 @@ class LearningRates(TrainerCallback):
     [
         # P = 6 steps of window, D = 12 - 6 - 1 = 5: back to (12 - 6 - 2) / 5 at 2, 5 and 8.
         (
-            partial(rewinding, total=12, warmup=1, window=Window(2, 8, 3)),
+            partial(rewinding, course=Course(total=12, warmup=1, window=Window(2, 8, 3))),
             [0, 1, 0.8, 0.6, 0.4, 0.8, 0.6, 0.4, 0.8, 0.6, 0.4, 0.2],
         ),
         (
-            partial(linear, total=12, warmup=2),
+            partial(linear, course=Course(total=12, warmup=2)),
             [0, 0.5, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1],
         ),
     ],
