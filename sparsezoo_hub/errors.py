@@ -8,6 +8,7 @@ The tree::
     ├── TargetError        (ValueError)    a target that matches no weight
     ├── MaskError          (ValueError)    masks that do not fit their weights
     ├── LockError          (RuntimeError)  a pattern lock that cannot hold
+    ├── QuantizationError  (ValueError)    int8 ranges that are missing or do not fit
     ├── CorpusError        (ValueError)    text or task data that cannot be used
     ├── BackboneError      (ValueError)    a backbone that cannot be used
     ├── PackageError       (RuntimeError)  a package that cannot be written or read
@@ -64,6 +65,10 @@ class MaskError(SparseZooError, ValueError):
 
 class LockError(SparseZooError, RuntimeError):
     """A pattern lock cannot hold, or is used where there is none."""
+
+
+class QuantizationError(SparseZooError, ValueError):
+    """The ranges of an int8 model are missing, or do not fit the model."""
 
 
 class CorpusError(SparseZooError, ValueError):
