@@ -117,6 +117,7 @@ def learn_ranges(layers: Mapping[str, FakeQuantizedLinear], *, rounding: bool = 
 def freeze_ranges(layers: Mapping[str, FakeQuantizedLinear]) -> None:
     """Keep the ranges as they are from now on, and round by them."""
     for layer in layers.values():
+        _follow_weight(layer)
         layer.learns_ranges = False
         for quantizer in (layer.weight_quantizer, layer.input_quantizer):
             quantizer.disable_observer()
@@ -137,11 +138,7 @@ def learned_ranges(layers: Mapping[str, FakeQuantizedLinear]) -> dict[str, Layer
                 f"{name} has no range of its inputs (minimum {observer.min_val.tolist()}, maximum "
                 f"{observer.max_val.tolist()}): give it inputs in training first, all of them finite"
             )
-        if layer.learns_ranges:
-            with torch.no_grad():
-                layer.weight_quantizer.enable_observer()
-                layer.weight_quantizer(layer.weight)
-                layer.train(layer.training)
+        _follow_weight(layer)
         ranges[name] = LayerRanges(
             weight_scale=_copied(layer.weight_quantizer.scale),
             input_scale=_copied(layer.input_quantizer.scale),
@@ -212,6 +209,15 @@ def tensors_ranges(tensors: Mapping[str, Tensor]) -> dict[str, LayerRanges]:
                 f"{each.input_scale.numel()} and {each.input_zero_point.tolist()}"
             )
     return ranges
+
+
+@torch.no_grad()
+def _follow_weight(layer: FakeQuantizedLinear) -> None:
+    """Learn the weight's range as it is now: the last optimizer step has changed it since it was used."""
+    if layer.learns_ranges:
+        layer.weight_quantizer.enable_observer()
+        layer.weight_quantizer(layer.weight)
+        layer.train(layer.training)
 
 
 def _copied(values: Tensor | nn.Module) -> Tensor:

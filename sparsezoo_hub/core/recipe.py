@@ -20,6 +20,7 @@ from sparsezoo_hub.core.stage_settings import (
     Part,
     Plateau,
     Pruning,
+    Quantization,
 )
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=96)]
@@ -74,8 +75,10 @@ class Stage(Part):
 
     ``model`` and ``teacher`` name a parent or an earlier stage, ``data`` a corpus or a task. The length is
     given in ``steps`` or in ``epochs``. With ``lock``, the model's zeros are locked before the first step;
-    a stage with ``pruning`` locks what it prunes as it goes. ``evaluations`` is how often the validation
-    loss is measured, evenly spread, the last time at the end.
+    a stage with ``pruning`` locks what it prunes as it goes. ``evaluations`` is how often the model is
+    measured on the validation set, evenly spread, the last time at the end; ``keep`` best keeps the model of
+    the highest score, once all pruning is done and all quantization has begun. ``fraction`` is the share of a
+    task's training examples that is used: drawn by the seed, the smaller within the larger.
     """
 
     name: Name
@@ -97,7 +100,10 @@ class Stage(Part):
     pruning: Pruning | None = None
     lock: bool = False
     plateau: Plateau | None = None
+    quantization: Quantization | None = None
     evaluations: Annotated[int, Field(ge=1)] = 1
+    keep: Literal["last", "best"] = "last"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @property
     def length(self) -> float:
@@ -125,6 +131,14 @@ class Stage(Part):
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise PydanticCustomError("steps", "give the stage's length in steps or in epochs, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _with_effect(self) -> Self:
+        if self.keep == "best" and self.evaluations == 1:
+            raise PydanticCustomError("evaluations", "must be at least 2 to keep the best of them")
+        if self.fraction < 1 and self.is_language_modelling:
+            raise PydanticCustomError("fraction", "is for labelled tasks; give masked LM less text")
         return self
 
 

@@ -69,16 +69,21 @@ def recipe_schema() -> dict[str, Any]:
     text = {"type": "string"}
     additions = {
         EXTENDS: {**text, "description": "The recipe whose parts this one takes over."},
-        VARIANTS: {"type": "object", "additionalProperties": {"$ref": "#/$defs/PartialRecipe"}},
+        VARIANTS: {"type": "object", "additionalProperties": {"$ref": "#/$defs/Variant"}},
         TEMPLATES: {"type": "object", "description": "A place for YAML anchors."},
     }
     strict["properties"].update({key: additions[key] for key in (VARIANTS, TEMPLATES)})
     partial = _relaxed(strict)
     partial["properties"] = {**partial["properties"], **additions}
+    bases = {
+        "description": "Variants of this file, or recipes, whose parts this variant takes over, in order.",
+        "anyOf": [text, {"type": "array", "items": text}],
+    }
+    variant = {**partial, "properties": {**partial["properties"], EXTENDS: bases}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipe of sparsezoo_hub",
-        "$defs": {**definitions, **relaxed, "Recipe": strict, "PartialRecipe": partial},
+        "$defs": {**definitions, **relaxed, "Recipe": strict, "PartialRecipe": partial, "Variant": variant},
         "if": {"anyOf": [{"required": [EXTENDS]}, {"required": [VARIANTS]}]},
         "then": {"$ref": "#/$defs/PartialRecipe"},
         "else": {"$ref": "#/$defs/Recipe"},

@@ -240,6 +240,27 @@ class FrozenEmbeddings(Part):
     until: Length | None = None
 
 
+class Quantization(Part):
+    """Quantization-aware training to int8 (``core.fake_quantization``).
+
+    Ranges are learned, and rounded by, from the point ``start`` on; from ``freeze`` on they stay as they are.
+    ``targets`` and ``ignore`` are those of a pruning; heads, embeddings and norms are never quantized.
+    ``per_channel`` gives each output feature of a weight a range of its own.
+    """
+
+    targets: tuple[str, ...] = ("encoder",)
+    ignore: tuple[str, ...] = ()
+    per_channel: bool = False
+    start: Point = 0
+    freeze: Length | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.freeze is not None and self.freeze <= self.start:
+            raise PydanticCustomError("freeze", f"must be after start ({self.start}), got {self.freeze}")
+        return self
+
+
 class KeptLayers(Part):
     """Which layers stay: a ``choice`` of ``count``, or ``layers`` by index (from 0)."""
 

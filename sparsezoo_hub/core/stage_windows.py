@@ -3,7 +3,7 @@
 from typing import Any
 
 from sparsezoo_hub.core.recipe import Stage
-from sparsezoo_hub.core.stage_settings import FrozenEmbeddings, LearningRate, Pruning
+from sparsezoo_hub.core.stage_settings import FrozenEmbeddings, LearningRate, Pruning, Quantization
 
 
 def in_steps(stage: Stage, steps_per_epoch: int, max_steps: int | None = None) -> Stage:
@@ -26,6 +26,8 @@ def in_steps(stage: Stage, steps_per_epoch: int, max_steps: int | None = None) -
     if stage.frozen_embeddings is not None and stage.frozen_embeddings.until is not None:
         until = min(total, max(1, round(stage.frozen_embeddings.until * factor)))
         update["frozen_embeddings"] = FrozenEmbeddings(until=until)
+    if stage.quantization is not None:
+        update["quantization"] = _quantization(stage.quantization, factor, total)
     return stage.model_copy(update=update)
 
 
@@ -39,6 +41,9 @@ def points_outside(stage: Stage) -> list[tuple[str, str]]:
     if stage.pruning is not None:
         for name in ("start", "policy_end", "end", "interval"):
             points[f"pruning.{name}"] = getattr(stage.pruning, name)
+    if stage.quantization is not None:
+        points["quantization.start"] = stage.quantization.start
+        points["quantization.freeze"] = stage.quantization.freeze
     unit = "epochs" if stage.steps is None else "steps"
     problems = []
     for path, point in points.items():
@@ -78,3 +83,11 @@ def _pruning(pruning: Pruning, factor: float, total: int) -> Pruning:
     if pruning.interval is not None:
         update["interval"] = max(1, round(pruning.interval * factor))
     return pruning.model_copy(update=update)
+
+
+def _quantization(quantization: Quantization, factor: float, total: int) -> Quantization:
+    start = min(int(quantization.start * factor), total - 1)  # one step at least, to learn ranges in
+    update: dict[str, int] = {"start": start}
+    if quantization.freeze is not None:
+        update["freeze"] = max(start + 1, round(quantization.freeze * factor))
+    return quantization.model_copy(update=update)

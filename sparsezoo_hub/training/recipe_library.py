@@ -95,10 +95,12 @@ def _resolved(path: Path, variant: str | None, seen: tuple[Path, ...]) -> Node:
         node = merged(_resolved(base, base_variant, (*seen, path.resolve())), node)
     if variant is None and (variants is None or seen):  # a base is extended as it stands
         return node
-    return _varied(path, node, {} if variants is None else variants.content, variant)
+    return _varied(path, node, {} if variants is None else variants.content, variant, (*seen, path.resolve()))
 
 
-def _varied(path: Path, node: Node, variants: dict[str, Node], variant: str | None) -> Node:
+def _varied(
+    path: Path, node: Node, variants: dict[str, Node], variant: str | None, seen: tuple[Path, ...]
+) -> Node:
     if not variants:
         raise RecipeError(f"{path} has no variants: leave :{variant} out")
     if variant is None:
@@ -107,11 +109,30 @@ def _varied(path: Path, node: Node, variants: dict[str, Node], variant: str | No
         over = variants[check_choice(variant, variants, "variant")]
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
-    named = merged(node, over)
+    named = merged(node, _whole_variant(path, variants, over, seen, (variant,)))
     if "name" not in over.content and "name" in named.content:
         name = Node(f"{named.content['name'].plain}-{variant}", over.origin)
         return Node({**named.content, "name": name}, named.origin)
     return named
+
+
+def _whole_variant(
+    path: Path, variants: dict[str, Node], over: Node, seen: tuple[Path, ...], chain: tuple[str, ...]
+) -> Node:
+    """Return a variant with what it extends: other variants of its file, or files, in their order."""
+    parts = dict(over.content)
+    extends = parts.pop(EXTENDS, Node([], over.origin))
+    whole = Node({}, over.origin)
+    for base in extends.content if isinstance(extends.content, list) else [extends]:
+        name = str(base.plain)
+        if name in chain:
+            raise RecipeError(f"{base.origin}: variant {name} extends itself: {' → '.join((*chain, name))}")
+        if name in variants:
+            part = _whole_variant(path, variants, variants[name], seen, (*chain, name))
+        else:
+            part = _resolved(*_found(name, path.parent), seen)
+        whole = merged(whole, part)
+    return merged(whole, Node(parts, over.origin))
 
 
 def _read(path: Path) -> Node:

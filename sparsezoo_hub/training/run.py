@@ -6,9 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core import tiny
+from sparsezoo_hub.core.fake_quantization import (
+    fake_quantized,
+    learned_ranges,
+    ranges_tensors,
+    remove_fake_quantization,
+)
 from sparsezoo_hub.core.lineage import root_of
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
@@ -26,6 +33,8 @@ from sparsezoo_hub.training.stage_models import Sources, check_vocabulary
 from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
 
 RESULT = "result.json"
+# The int8 ranges of a stage that was quantized, beside its weights, which stay floats.
+RANGES = "quantization.safetensors"
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -158,7 +167,7 @@ class RecipeRun:
                     stage.teacher and models.get(stage.teacher, str(self.model_folder(stage.teacher))),
                     self.tokenizer,
                 ),
-                self.data.stage_data(stage, self.tokenizer),
+                self.data.stage_data(stage, self.tokenizer, seed),
                 scratch,
                 self.limits,
                 self.watcher,
@@ -172,6 +181,10 @@ class RecipeRun:
         return self.out / "stages" / stage.name / f"seed-{seed}"
 
     def _save(self, folder: Path, model: PreTrainedModel, result: StageResult) -> None:
+        ranges = learned_ranges(fake_quantized(model))
+        if ranges:
+            save_file(ranges_tensors(ranges), folder / RANGES, {"method": "quantization-aware training"})
+            remove_fake_quantization(model)
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         (folder / RESULT).write_text(result.model_dump_json(indent=2))

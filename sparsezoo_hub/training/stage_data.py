@@ -1,12 +1,14 @@
 """Stage data: the text and the task data that a run's stages learn from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+from torch.utils.data import Subset
 from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.names import check_choice
@@ -104,8 +106,13 @@ class RunData:
         """Return the corpus that a tokenizer is trained on: the first one that a stage learns from."""
         return next((stage.data for stage in self.recipe.stages if stage.is_language_modelling), None)
 
-    def stage_data(self, stage: Stage, tokenizer: PreTrainedTokenizerBase) -> StageData:
+    def stage_data(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, seed: int) -> StageData:
         """Return the data of a stage, tokenized.
+
+        Args:
+            stage: what it is for.
+            tokenizer: of the run.
+            seed: which examples are taken if the stage takes a fraction of them.
 
         Raises:
             CorpusError: if a text is too small, or a task's data cannot be used.
@@ -118,7 +125,12 @@ class RunData:
                 if isinstance(objective, MaskedLM)
                 else self._task(stage, tokenizer)
             )
-        return self._prepared[key]
+        prepared = self._prepared[key]
+        if stage.fraction == 1:
+            return prepared
+        order = torch.randperm(len(prepared.train), generator=torch.Generator().manual_seed(seed))
+        taken = order[: max(1, round(stage.fraction * len(prepared.train)))]
+        return replace(prepared, train=Subset(prepared.train, taken.tolist()))
 
     def _masked_lm(self, stage: Stage, objective: MaskedLM, tokenizer: PreTrainedTokenizerBase) -> StageData:
         train, validation = self.documents(stage.data)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ from sparsezoo_hub.training.plateau import PlateauStop
 from sparsezoo_hub.training.processes import on_cpu, process_state
 from sparsezoo_hub.training.progress import EVERY, ProgressCallback, Watcher
 from sparsezoo_hub.training.pruner import Pruner
+from sparsezoo_hub.training.quantizer import Quantizer
 from sparsezoo_hub.training.seeded_collator import SeededCollator
 from sparsezoo_hub.training.stage_data import StageData
 from sparsezoo_hub.training.stage_models import Sources, load_student, load_teacher
@@ -46,6 +48,7 @@ class StageResult(BaseModel):
     """What one training run came to.
 
     ``settings`` is the stage as it was run, every length in optimizer steps. ``metrics`` are those of a task.
+    ``best_step`` is the step whose model was kept, None for the last one.
     ``sparsity`` is over the locked weights, None without a lock.
     """
 
@@ -61,6 +64,7 @@ class StageResult(BaseModel):
     num_predictions: int
     metrics: dict[str, float] = Field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
+    best_step: int | None = None
     sparsity: float | None
     num_locked: int
     zeros_changed: int
@@ -121,6 +125,8 @@ def train_stage(
     if stage.frozen_embeddings is not None:
         until = stage.frozen_embeddings.until
         callbacks.append(FrozenEmbeddings(model, None if until is None else int(until)))
+    if stage.quantization is not None:
+        callbacks.append(Quantizer(stage.quantization, model))
     callbacks.append(ProgressCallback(label, watcher, pruner))
     checkpoints = Checkpoints(parts)
     checkpoint = checkpoints.resume(scratch)
@@ -151,7 +157,10 @@ def train_stage(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     model.config.output_hidden_states = model.config.output_attentions = False  # what distillation asked for
     assert isinstance(curve, ValidationCurve)  # noqa: S101 - for the type checker
-    return model, _result(stage, seed, trainer.state.global_step, data.evaluate(model), model, curve)
+    evaluation = data.evaluate(model)
+    if curve.keep_best(_shared(evaluation)):
+        evaluation = data.evaluate(model)
+    return model, _result(stage, seed, trainer.state.global_step, evaluation, model, curve)
 
 
 def _check_logits(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -169,23 +178,44 @@ def _resumable(
 ) -> dict[str, Resumable]:
     """Return the callbacks that have a state, in the order in which they are called."""
 
-    def validation_loss() -> float:
-        return _shared(data.evaluate(model).loss)
+    def measure() -> Evaluation:
+        return _shared(data.evaluate(model))
 
     parts: dict[str, Resumable] = {}
     if pruner is not None:
         parts["pruner"] = pruner
     sparsity = (lambda: 0.0) if pruner is None else (lambda: pruner.sparsity)
-    parts["curve"] = ValidationCurve(stage.evaluations, int(stage.length), validation_loss, sparsity)
+    parts["curve"] = ValidationCurve(
+        stage.evaluations,
+        int(stage.length),
+        measure,
+        sparsity,
+        best_of=model if stage.keep == "best" else None,
+        best_from=_complete_from(stage),
+    )
     if stage.plateau is not None:
         start = 0 if stage.pruning is None else int(stage.pruning.window[2])
-        parts["plateau"] = PlateauStop(stage.plateau, validation_loss, start)
+        parts["plateau"] = PlateauStop(stage.plateau, lambda: measure().loss, start)
     return parts
 
 
-def _shared(loss: float) -> float:
-    """Return the main process's loss: all must stop at the same step, and the last digits may differ."""
-    return float(broadcast(torch.tensor(loss, device=process_state().device)))
+def _complete_from(stage: Stage) -> int:
+    """Return the step from which on the model is what the stage makes: pruned, and computing in int8."""
+    points = [0]
+    if stage.pruning is not None:
+        points.append(int(stage.pruning.window[2]) + 1)
+    if stage.quantization is not None:
+        points.append(int(stage.quantization.start) + 1)
+    return max(points)
+
+
+def _shared(measured: Evaluation) -> Evaluation:
+    """Return the main process's measurement: all must decide alike, and the last digits may differ."""
+    pair = broadcast(
+        torch.tensor([measured.loss, measured.score], device=process_state().device, dtype=torch.float64)
+    )
+    loss, score = pair.tolist()
+    return replace(measured, loss=loss, accuracy=score, metrics={})
 
 
 def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Callable[[int], float]:
@@ -252,6 +282,7 @@ def _result(
         num_predictions=evaluation.num_predictions,
         metrics=dict(evaluation.metrics),
         curve=tuple(curve.points),
+        best_step=curve.best_step,
         sparsity=overall_sparsity(measure_sparsity({name: modules[name].weight for name in masks}))
         if masks
         else None,

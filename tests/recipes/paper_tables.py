@@ -51,6 +51,32 @@ PRUNE_OFA_TABLE_6: dict[str, Any] = {
     },
 }
 
+# Prune Once for All, table 7: quantization-aware training. Sets are what was searched.
+PRUNE_OFA_TABLE_7: dict[str, Any] = {
+    "squad": {
+        "learning_rate": {1e-6, 1e-5},
+        "batch_size": 12,
+        "weight_decay": {0, 0.01},
+        "epochs": 2,
+        "warmup_ratio": {0, 0.01, 0.1},
+        "sequence_length": 384,
+        "lambda_pt": 0.0,
+        "lambda_kd": 1.0,
+        "temperature": 2.0,
+    },
+    "glue": {
+        "learning_rate": {5e-8, 1e-7, 1e-6, 1e-5},
+        "batch_size": 32,
+        "weight_decay": {0, 0.01},
+        "epochs": 3,
+        "warmup_ratio": {0, 0.01, 0.1},
+        "sequence_length": 128,
+        "lambda_pt": 0.0,
+        "lambda_kd": 1.0,
+        "temperature": 2.0,
+    },
+}
+
 # oBERTa, table 18: zeros of the dense model and of the sparse ones, not quantized.
 OBERTA_TABLE_18_DENSE_ZEROS = {"base": 1_539, "medium": 1_538, "small": 1_538}
 OBERTA_TABLE_18_ZEROS = {
@@ -105,6 +131,15 @@ OBERTA_TABLE_23: dict[str, Any] = {
     "hardness": {1.0, 0.0},
     "temperature": 7.0,
     "teacher": {"FacebookAI/roberta-base", "FacebookAI/roberta-large"},
+}
+
+# oBERTa, table 24: sparse transfer with quantization, where it differs from table 23.
+OBERTA_TABLE_24: dict[str, Any] = {
+    "epochs": 20,
+    "rewind_to": 5e-5,
+    "quantized_from": 10,
+    "frozen_from": 18,
+    "embeddings_frozen_until": 10,
 }
 
 # oBERTa, table 25: the best learning rate for each model and task.

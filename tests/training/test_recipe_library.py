@@ -86,6 +86,28 @@ def test_a_variant_changes_what_it_names_and_is_named_after_itself(base: Path) -
         load_recipe(f"{base}:90")
 
 
+def test_a_variant_may_extend_others_of_its_file_and_a_file_in_their_order(base: Path) -> None:
+    written(base.parent, "stages: [{name: pruned, steps: 400, weight_decay: 0.5}]\n", "_longer.yaml")
+    base.write_text(
+        BASE
+        + """variants:
+  '80': {stages: [{name: pruned, steps: 200, pruning: {final_sparsity: 0.8}}]}
+  80-longer: {extends: ['80', _longer.yaml], stages: [{name: pruned, weight_decay: 0.25}]}
+  80-again: {extends: 80-longer}
+  first: {extends: second}
+  second: {extends: first}
+"""
+    )
+    for name in ("80-longer", "80-again"):
+        recipe = load_recipe(f"{base}:{name}")
+        stage = recipe.stage("pruned")
+        assert recipe.name == f"base-{name}"
+        assert stage.pruning is not None
+        assert (stage.steps, stage.weight_decay, stage.pruning.final_sparsity) == (400, 0.25, 0.8)
+    with pytest.raises(RecipeError, match=r"line \d+: variant first extends itself: first → second → first"):
+        load_recipe(f"{base}:first")
+
+
 def test_a_variant_of_what_has_none_is_refused(base: Path) -> None:
     with pytest.raises(RecipeError, match="has no variants: leave :90 out"):
         load_recipe(f"{base}:90")

@@ -1,0 +1,46 @@
+"""The quantizer: when in a stage its linear layers learn the ranges of int8, and round by them."""
+
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from sparsezoo_hub.core.fake_quantization import fake_quantize, freeze_ranges, learn_ranges
+from sparsezoo_hub.core.stage_settings import Quantization
+
+
+class Quantizer(TrainerCallback):
+    """Trains a model as int8 will compute it (Prune OFA, appendix D; oBERTa, table 24).
+
+    The ranges are buffers of the model, so the Trainer's checkpoints have them.
+
+    Args:
+        settings: its points in optimizer steps.
+        model: its linear layers are made ready at once, and compute as before until ``settings.start``.
+
+    Raises:
+        TargetError: if a target matches nothing.
+    """
+
+    def __init__(self, settings: Quantization, model: nn.Module) -> None:
+        self.settings = settings
+        self.layers = fake_quantize(
+            model, settings.targets, settings.ignore, per_channel=settings.per_channel
+        )
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin, or freeze, at the step that says so, or at the first one after a resumption."""
+        del args, control, kwargs
+        if self.settings.freeze is not None and state.global_step >= self.settings.freeze:
+            freeze_ranges(self.layers)
+        elif state.global_step >= self.settings.start:
+            learn_ranges(self.layers)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Freeze: the model is judged by the ranges that it is saved with."""
+        del args, state, control, kwargs
+        freeze_ranges(self.layers)
