@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.ao.quantization import (
-    FakeQuantizeBase,
-    FusedMovingAvgObsFakeQuantize,
+    FakeQuantize,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
 )
@@ -49,8 +48,8 @@ class FakeQuantizedLinear(nn.Linear):
     stay what they are.
     """
 
-    weight_quantizer: FakeQuantizeBase
-    input_quantizer: FakeQuantizeBase
+    weight_quantizer: FakeQuantize
+    input_quantizer: FakeQuantize
     learns_ranges: bool
 
     def forward(self, input: Tensor) -> Tensor:
@@ -157,19 +156,24 @@ def apply_ranges(model: nn.Module, ranges: Mapping[str, LayerRanges]) -> None:
     for name, each in ranges.items():
         if name not in modules:
             raise QuantizationError(f"the model has no {name}: these ranges are those of another model")
-        module = modules[name]
-        if each.weight_scale.numel() not in (1, module.out_features):
+        if each.weight_scale.numel() not in (1, modules[name].out_features):
             raise QuantizationError(
-                f"{name} has {module.out_features} output features, its ranges {each.weight_scale.numel()}: "
-                "these ranges are those of another model"
+                f"{name} has {modules[name].out_features} output features, its ranges "
+                f"{each.weight_scale.numel()}: these ranges are those of another model"
             )
-        layer = _convert(module, per_channel=each.weight_scale.numel() > 1)
+    for name, each in ranges.items():
+        layer = _convert(modules[name], per_channel=each.weight_scale.numel() > 1)
+        device = layer.weight.device
         for quantizer, scale, zero_point in (
             (layer.weight_quantizer, each.weight_scale, torch.zeros_like(each.weight_scale)),
             (layer.input_quantizer, each.input_scale, each.input_zero_point),
         ):
-            quantizer.scale = scale.to(module.weight.device, copy=True)
-            quantizer.zero_point = zero_point.to(module.weight.device, torch.int32, copy=True)
+            quantizer.scale = scale.to(device, copy=True)
+            quantizer.zero_point = zero_point.to(device, torch.int32, copy=True)
+        observer: Any = layer.input_quantizer.activation_post_process
+        smallest = -each.input_zero_point.float() * each.input_scale
+        observer.min_val = smallest.squeeze().to(device)
+        observer.max_val = (smallest + 255 * each.input_scale).squeeze().to(device)
         freeze_ranges({name: layer})
 
 
@@ -201,12 +205,14 @@ def tensors_ranges(tensors: Mapping[str, Tensor]) -> dict[str, LayerRanges]:
     ranges = {name: LayerRanges(*(tensors[f"{name}/{part}"] for part in _PARTS)) for name in names}
     for name, each in ranges.items():
         scales = torch.cat([each.weight_scale.flatten(), each.input_scale.flatten()])
-        if not bool((torch.isfinite(scales) & (scales > 0)).all()):
-            raise QuantizationError(f"{name}: scales must be finite and above 0, got {scales.min().item()}")
-        if each.input_scale.numel() != 1 or not 0 <= int(each.input_zero_point) <= 255:  # noqa: PLR2004
+        wrong = scales[~(torch.isfinite(scales) & (scales > 0))]
+        if len(wrong):
+            raise QuantizationError(f"{name}: scales must be finite and above 0, got {wrong[0].item()}")
+        zero_points = each.input_zero_point.tolist()
+        if each.input_scale.numel() != 1 or zero_points not in ([code] for code in range(256)):
             raise QuantizationError(
-                f"{name}: the input has one scale and a zero point in [0, 255], got "
-                f"{each.input_scale.numel()} and {each.input_zero_point.tolist()}"
+                f"{name}: the input has one scale and one zero point in [0, 255], got "
+                f"{each.input_scale.tolist()} and {zero_points}"
             )
     return ranges
 
@@ -233,11 +239,13 @@ def _convert(module: nn.Linear, per_channel: bool) -> FakeQuantizedLinear:
             "qscheme": torch.per_channel_symmetric,
             "ch_axis": 0,
         }
-    # The range of a weight is that of this step: nothing is averaged.
-    weight_quantizer = FusedMovingAvgObsFakeQuantize(
-        quant_min=-128, quant_max=127, dtype=torch.qint8, averaging_constant=1.0, **weight_observer
+    # The range of a weight is that of this step: nothing is averaged. It ends at a code on both sides, so
+    # that the largest weight is not clipped, which would cost it its gradient. torch's fused quantizer would
+    # be faster, but computes the scale anew from its observer even when that is off.
+    weight_quantizer = FakeQuantize(
+        quant_min=-127, quant_max=127, dtype=torch.qint8, averaging_constant=1.0, **weight_observer
     )
-    input_quantizer = FusedMovingAvgObsFakeQuantize(
+    input_quantizer = FakeQuantize(
         observer=MovingAverageMinMaxObserver,
         quant_min=0,
         quant_max=255,

@@ -1,6 +1,7 @@
-"""Unknown names: the choices and the nearest match."""
+"""Names: the nearest match of an unknown one, and names made from other texts."""
 
 import difflib
+import re
 from collections.abc import Collection
 
 
@@ -20,3 +21,8 @@ def check_choice(name: str, choices: Collection[str], what: str) -> str:
     nearest = difflib.get_close_matches(name, list(choices), n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"unknown {what} {name!r}, choose one of: {', '.join(sorted(choices))}{hint}")
+
+
+def slug(text: str) -> str:
+    """Return a recipe's name made from a text: lower case, at most 96 characters, anything odd a hyphen."""
+    return re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")[:96] or "unnamed"

@@ -43,6 +43,19 @@ class QuestionAnswering(Part):
     kind: Literal["question_answering"]
 
 
+class TaskSettings(Part):
+    """What a user's own data says of itself, where it differs from the task's format.
+
+    ``fields`` maps the names that the task's kind has to those of the files. ``labels`` are in the order of
+    the files' integers, ``positive`` are those that F1 counts, ``metric`` is the main one.
+    """
+
+    fields: dict[str, str] = Field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
+    metric: str | None = None
+
+
 Objective = Annotated[
     MaskedLM | MaskedLMNextSentence | SequenceClassification | TokenClassification | QuestionAnswering,
     Field(discriminator="kind"),

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sparsezoo_hub.core.names import check_choice
-from sparsezoo_hub.core.objective_settings import MaskedLM, Objective
+from sparsezoo_hub.core.objective_settings import MaskedLM, Objective, TaskSettings
 from sparsezoo_hub.core.stage_settings import (
     Distillation,
     FrozenEmbeddings,
@@ -153,13 +153,17 @@ class Provenance(Part):
 
 
 class Recipe(Part):
-    """A family member, from its parents to its package."""
+    """A family member, from its parents to its package.
+
+    ``tasks`` says what the user's own data of a task looks like.
+    """
 
     format: Literal[1] = 1
     name: Name
     summary: str
     parents: dict[Name, Parent]
     corpora: dict[Name, Corpus] = Field(default_factory=dict)
+    tasks: dict[Name, TaskSettings] = Field(default_factory=dict)
     stages: tuple[Stage, ...]
     package: str
     provenance: Provenance | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 
 from sparsezoo_hub.core.objective_settings import MaskedLM
@@ -54,7 +55,11 @@ def evaluate_masked_lm(folder: Path, text: Sequence[Path], max_length: int) -> E
 
 
 def evaluate_task(
-    folder: Path, name: str, max_length: int | None = None, data: Path | None = None
+    folder: Path,
+    name: str,
+    max_length: int | None = None,
+    data: Path | None = None,
+    judged: nn.Module | None = None,
 ) -> Evaluation:
     """Return loss, accuracy and metrics of a model over a task's validation set.
 
@@ -64,6 +69,7 @@ def evaluate_task(
         max_length: tokens per example; without it the papers' for this task, or fewer if the model takes
             fewer. Longer texts are cut, longer sentences and contexts go on in further windows.
         data: a folder with the task's files.
+        judged: another form of the folder's model, an exported one for example, called in its place.
 
     Raises:
         BackboneError: if the model was not trained for the task or its labels, or takes fewer tokens.
@@ -96,7 +102,7 @@ def evaluate_task(
         labels=None if task.kind == QUESTION else labels,
         training=False,
     )
-    return prepared.evaluate(model)
+    return prepared.evaluate(model if judged is None else judged)
 
 
 def _check_length(folder: Path, model: PreTrainedModel, max_length: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,17 +25,26 @@ from sparsezoo_hub.core.recipe_text import recipe_text
 from sparsezoo_hub.errors import CorpusError, RecipeError, write_errors
 from sparsezoo_hub.training.backbones import check_targets, make_backbone
 from sparsezoo_hub.training.corpora import Document
+from sparsezoo_hub.training.evaluation import Evaluation
 from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.recipe_library import recipe_sparsity
 from sparsezoo_hub.training.stage_data import RunData
-from sparsezoo_hub.training.stage_models import Sources, check_vocabulary
+from sparsezoo_hub.training.stage_models import RANGES, Sources, check_vocabulary, load_finished
 from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
 
 RESULT = "result.json"
-# The int8 ranges of a stage that was quantized, beside its weights, which stay floats.
-RANGES = "quantization.safetensors"
+TEST = "test.json"
+
+
+class Measured(BaseModel):
+    """A model on a test set: every metric of the task, each in [0, 1], and the main one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metrics: dict[str, float]
+    score: float
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -146,16 +156,29 @@ class RecipeRun:
             models: Hub ids or folders that take the place of earlier stages' own models.
         """
         stage = self.recipe.stage(name)
-        return [self._run_seed(stage, seed, models or {}) for seed in stage.seeds]
+        return [self.run_seed(name, seed, models) for seed in stage.seeds]
 
     def model_folder(self, name: str) -> Path:
-        """Return where a parent, or the model of a stage (of its first seed), lies."""
+        """Return where a parent, or the model of a stage, lies.
+
+        Of several seeds, that is the first one's; where the stage keeps its best, that of the highest score.
+        """
         if name in self.recipe.parents:
             return self.out / "parents" / name
         stage = self.recipe.stage(name)
-        return self._seed_folder(stage, stage.seeds[0])
+        folders = [self._seed_folder(stage, seed) for seed in stage.seeds]
+        return max(folders, key=_score) if stage.keep == "best" else folders[0]
 
-    def _run_seed(self, stage: Stage, seed: int, models: dict[str, str]) -> StageResult:
+    def run_seed(self, name: str, seed: int, models: dict[str, str] | None = None) -> StageResult:
+        """Return the result of a stage with one of its seeds; trained if it is missing.
+
+        Args:
+            name: as in ``run_stage``.
+            seed: one of the stage's.
+            models: as in ``run_stage``.
+        """
+        stage = self.recipe.stage(name)
+        models = models or {}
         folder = self._seed_folder(stage, seed)
         if not (folder / RESULT).exists():
             scratch = folder.with_name(f"{folder.name}.checkpoints")
@@ -176,6 +199,31 @@ class RecipeRun:
             if process_state().is_main_process:
                 shutil.rmtree(scratch, ignore_errors=True)
         return StageResult.model_validate_json((folder / RESULT).read_text())
+
+    def test_stage(self, name: str) -> list[Measured]:
+        """Return what a finished stage's models are worth on the task's test set, one per seed.
+
+        Each is measured once; asked again, the same is read back. None without a test set.
+
+        Raises:
+            CorpusError: if a metric is undefined on it.
+        """
+        stage = self.recipe.stage(name)
+        evaluate = self.data.stage_data(stage, self.tokenizer, stage.seeds[0]).evaluate_test
+        return [] if evaluate is None else [self._test_seed(stage, seed, evaluate) for seed in stage.seeds]
+
+    def _test_seed(
+        self, stage: Stage, seed: int, evaluate: Callable[[PreTrainedModel], Evaluation]
+    ) -> Measured:
+        path = self._seed_folder(stage, seed) / TEST
+        if not path.exists():
+            found = evaluate(load_finished(stage, path.parent))
+            metrics = dict(found.metrics) or {"accuracy": found.accuracy}
+            measured = Measured(metrics=metrics, score=found.score)
+            partial = path.with_name(f"{path.name}.partial")
+            partial.write_text(measured.model_dump_json(indent=2))
+            partial.replace(path)
+        return Measured.model_validate_json(path.read_text())
 
     def _seed_folder(self, stage: Stage, seed: int) -> Path:
         return self.out / "stages" / stage.name / f"seed-{seed}"
@@ -225,6 +273,10 @@ class RecipeRun:
                 write(partial)
                 partial.rename(folder)
         process_state().wait_for_everyone()
+
+
+def _score(folder: Path) -> float:
+    return StageResult.model_validate_json((folder / RESULT).read_text()).score
 
 
 def _parents_sparsities(recipe: Recipe) -> dict[str, float]:

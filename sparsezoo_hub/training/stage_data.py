@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.names import check_choice
-from sparsezoo_hub.core.objective_settings import MaskedLM, MaskedLMNextSentence
+from sparsezoo_hub.core.objective_settings import MaskedLM, MaskedLMNextSentence, TaskSettings
 from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
@@ -22,6 +22,7 @@ from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.tasks import find_task, prepare_task
 from sparsezoo_hub.training.tasks.loading import data_folder
+from sparsezoo_hub.training.tasks.task_settings import check_settings
 
 VALIDATION_FRACTION = 0.05
 # The name under which options give one text, or one data folder, to every stage.
@@ -37,12 +38,14 @@ class StageData:
         collate: from a list of them to a batch.
         evaluate: judges a model on the validation set; draws no random numbers.
         labels: of a task, in the order of a head's outputs.
+        evaluate_test: judges a model on a task's test set, for the last look; None if there is none.
     """
 
     train: Any
     collate: Callable[[Any], Any]
     evaluate: Callable[[nn.Module], Evaluation]
     labels: tuple[str, ...] = ()
+    evaluate_test: Callable[[nn.Module], Evaluation] | None = None
 
 
 class RunData:
@@ -150,8 +153,15 @@ class RunData:
 
     def _task(self, stage: Stage, tokenizer: PreTrainedTokenizerBase) -> StageData:
         task = find_task(stage.data)
-        prepared = prepare_task(task, task.load(self.folder(stage.data)), tokenizer, stage.max_length)
-        return StageData(prepared.train, prepared.collate, prepared.evaluate, prepared.labels)
+        data = task.load(self.folder(stage.data), self.recipe.tasks.get(stage.data))
+        prepared = prepare_task(task, data, tokenizer, stage.max_length)
+        return StageData(
+            prepared.train,
+            prepared.collate,
+            prepared.evaluate,
+            prepared.labels,
+            prepared.evaluate_test if data.test else None,
+        )
 
     def _check(self) -> None:
         """Refuse what a later stage would only find after hours."""
@@ -179,6 +189,7 @@ class RunData:
                 raise ValueError(
                     f"task {stage.data} is for {task.kind}, the stage's objective is {stage.objective.kind}"
                 )
+            check_settings(self.recipe.tasks.get(stage.data, TaskSettings()), task.kind)
             task.check(self.folder(stage.data))
             return
         corpus = self.recipe.corpora[check_choice(stage.data, self.recipe.corpora, "corpus")]

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sparsezoo_hub.core.fake_quantization import apply_ranges, tensors_ranges
 from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked
 from sparsezoo_hub.core.recipe import Stage
 from sparsezoo_hub.errors import LockError, RecipeError
 from sparsezoo_hub.training.backbones import drop_stage_layers, num_positions
 from sparsezoo_hub.training.objectives import OBJECTIVES
 
+# The int8 ranges of a stage that was quantized, beside its weights, which stay floats.
+RANGES = "quantization.safetensors"
 # What different architectures call the dropout of attention probabilities.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
@@ -82,6 +86,14 @@ def load_teacher(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> Pre
             f"stage {stage.name}: the teacher {source} has no {min(missing)}: it was not "
             f"trained for {stage.objective.kind}; name a stage of that objective as the teacher"
         )
+    return model
+
+
+def load_finished(stage: Stage, folder: Path) -> PreTrainedModel:
+    """Return the model that a stage was finished with, which computes as int8 does if it was quantized."""
+    model: PreTrainedModel = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(folder)
+    if stage.quantization is not None:
+        apply_ranges(model, tensors_ranges(load_file(folder / RANGES)))
     return model
 
 

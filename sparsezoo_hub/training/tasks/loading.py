@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from sparsezoo_hub.core.objective_settings import TaskSettings
 from sparsezoo_hub.errors import CorpusError
 from sparsezoo_hub.training.tasks.data_files import (
     ENDINGS,
@@ -23,21 +24,26 @@ from sparsezoo_hub.training.tasks.task_settings import read_label_names, read_se
 TRAIN = "train"
 
 
-def load_folder(task: TaskFormat, folder: Path) -> TaskData:
+def load_folder(task: TaskFormat, folder: Path, own: TaskSettings | None = None) -> TaskData:
     """Return a task's data from the files of a folder, or of the folder in it that has the task's name.
+
+    Args:
+        task: whose files they are.
+        folder: with them, and with a ``task.yaml`` or not.
+        own: comes before what ``task.yaml`` says.
 
     Raises:
         CorpusError: if the validation set is missing, or anything cannot be used; names file and row.
     """
     folder = data_folder(task, folder)
-    settings = read_settings(folder, task.kind)
-    task = replace(
-        task,
-        fields={**task.fields, **settings.fields},
-        labels=settings.labels or task.labels,
-        positive=settings.positive or task.positive,
-        metric=settings.metric or task.metric,
-    )
+    for settings in (read_settings(folder, task.kind), own or TaskSettings()):
+        task = replace(
+            task,
+            fields={**task.fields, **settings.fields},
+            labels=settings.labels or task.labels,
+            positive=settings.positive or task.positive,
+            metric=settings.metric or task.metric,
+        )
     names = read_label_names(folder) or task.labels
     files = _files(task, folder)
     sides = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsezoo_hub.core.objective_settings import TaskSettings
 from sparsezoo_hub.errors import CorpusError
 from sparsezoo_hub.training.labelled_text import LabelledSplit
 from sparsezoo_hub.training.tasks.loading import check_folder, load_folder, load_hub, no_folder
@@ -21,14 +22,18 @@ class Task(TaskFormat):
 
     source: Callable[[], LabelledSplit] | None = None
 
-    def load(self, folder: Path | None = None) -> TaskData:
+    def load(self, folder: Path | None = None, own: TaskSettings | None = None) -> TaskData:
         """Return the data, from a folder's files, or else from the task's own source or the Hub.
+
+        Args:
+            folder: with the task's files.
+            own: what the files look like, where they differ from the task's format.
 
         Raises:
             CorpusError: if there is none, or it cannot be used; names file and row.
         """
         if folder is not None:
-            return load_folder(self, folder)
+            return load_folder(self, folder, own)
         if self.source is not None:
             split = self.source()
             return TaskData(self, split.train, split.validation)

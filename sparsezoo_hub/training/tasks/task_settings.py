@@ -14,25 +14,15 @@ import json
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from sparsezoo_hub.core.names import check_choice
+from sparsezoo_hub.core.objective_settings import TaskSettings
 from sparsezoo_hub.errors import CorpusError
 from sparsezoo_hub.training.tasks.task_format import FIELDS, METRICS
 
 SETTINGS = "task.yaml"
 LABELS = "labels.json"
-
-
-class TaskSettings(BaseModel):
-    """The content of ``task.yaml``; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fields: dict[str, str] = {}
-    labels: tuple[str, ...] = ()
-    positive: tuple[str, ...] = ()
-    metric: str | None = None
 
 
 def read_settings(folder: Path, kind: str) -> TaskSettings:
@@ -52,13 +42,7 @@ def read_settings(folder: Path, kind: str) -> TaskSettings:
         # The base loader makes nothing but strings: a label "no" stays one.
         content = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
         settings = TaskSettings.model_validate(content or {})
-        for name in settings.fields:
-            check_choice(name, FIELDS[kind], f"field of {kind}")
-        if settings.metric is not None:
-            check_choice(settings.metric, METRICS[kind], f"metric of {kind}")
-        for given in (settings.labels, settings.positive):
-            if len(set(given)) != len(given):
-                raise ValueError(f"names a label twice: {', '.join(given)}")
+        check_settings(settings, kind)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -74,6 +58,21 @@ def read_settings(folder: Path, kind: str) -> TaskSettings:
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror or error}") from error
     return settings
+
+
+def check_settings(settings: TaskSettings, kind: str) -> None:
+    """Check that settings speak of fields and metrics that a kind of task has.
+
+    Raises:
+        ValueError: if they do not, or a label is named twice.
+    """
+    for name in settings.fields:
+        check_choice(name, FIELDS[kind], f"field of {kind}")
+    if settings.metric is not None:
+        check_choice(settings.metric, METRICS[kind], f"metric of {kind}")
+    for given in (settings.labels, settings.positive):
+        if len(set(given)) != len(given):
+            raise ValueError(f"names a label twice: {', '.join(given)}")
 
 
 def read_label_names(folder: Path) -> tuple[str, ...]:
