@@ -15,7 +15,9 @@ from sparsezoo_hub.cli.push import push
 from sparsezoo_hub.cli.quickstart.command import quickstart
 from sparsezoo_hub.cli.recipes import recipes
 from sparsezoo_hub.cli.serve import serve
+from sparsezoo_hub.cli.study import study
 from sparsezoo_hub.cli.train import train
+from sparsezoo_hub.cli.transfer import transfer
 from sparsezoo_hub.cli.verify import verify
 from sparsezoo_hub.errors import SparseZooError
 
@@ -28,7 +30,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (quickstart, train, evaluate, export, package, inspect, verify, push, pull, serve):
+for verb in (
+    quickstart,
+    train,
+    transfer,
+    study,
+    evaluate,
+    export,
+    package,
+    inspect,
+    verify,
+    push,
+    pull,
+    serve,
+):
     app.command()(verb)
 app.add_typer(recipes, name="recipes")
 

@@ -1,6 +1,8 @@
 """``sparsezoo-hub evaluate``."""
 
-from typing import Annotated
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,14 +25,18 @@ def evaluate(
             min=8, help=f"Tokens per example; else the task's own, or {_MASKED_LM_LENGTH} for masked LM."
         ),
     ] = None,
+    onnx: Annotated[
+        Literal["onnx", "onnx-int8"] | None,
+        typer.Option(help="Judge this ONNX model of the package with ONNX Runtime instead, on a task."),
+    ] = None,
+    *,
     revision: Revision = None,
     token: Token = None,
     as_json: Json = False,
 ) -> None:
     """Measure loss, accuracy and a task's metrics on validation text, or on a task's validation set."""
-    from dataclasses import asdict
-
     from sparsezoo_hub.hub.snapshot import local_folder
+    from sparsezoo_hub.packaging.onnx_model import load_onnx_model
     from sparsezoo_hub.training.model_evaluation import evaluate_masked_lm, evaluate_task
 
     if task is None and data is not None:
@@ -39,20 +45,33 @@ def evaluate(
         raise typer.BadParameter(
             "--text is for masked LM; a task's data is a --data FOLDER", param_hint="--text"
         )
+    if task is None and onnx is not None:
+        raise typer.BadParameter("--onnx needs --task NAME, which it is judged on", param_hint="--onnx")
     folder = local_folder(model, revision=revision, token=token)
     quiet_loading()
     if task is None:
         evaluation = evaluate_masked_lm(folder, text or (), max_length or _MASKED_LM_LENGTH)
     else:
-        evaluation = evaluate_task(folder, task, max_length, data)
+        judged = None if onnx is None else load_onnx_model(folder, onnx)
+        evaluation = evaluate_task(folder, task, max_length, data, judged)
+    evaluation = replace(evaluation, notices=(*evaluation.notices, *_notices(folder, onnx)))
     if as_json:
-        print_json({"model": model, "task": task or "masked_lm", **asdict(evaluation)})
+        form = {} if onnx is None else {"form": onnx}
+        print_json({"model": model, "task": task or "masked_lm", **form, **asdict(evaluation)})
         return
     say(
-        f"{model}, {task or 'masked LM'}: loss {evaluation.loss:.4f}, accuracy {evaluation.accuracy:.4f} "
-        f"over {evaluation.num_predictions} predictions"
+        f"{model}{f', {onnx}' if onnx else ''}, {task or 'masked LM'}: loss {evaluation.loss:.4f}, accuracy "
+        f"{evaluation.accuracy:.4f} over {evaluation.num_predictions} predictions"
     )
     for name, value in evaluation.metrics.items():
         say(f"{name} {100 * value:.2f} %{' (main)' if name == evaluation.metric else ''}")
     for notice in evaluation.notices:
         say(f"note: {notice}")
+
+
+def _notices(folder: Path, onnx: str | None) -> tuple[str, ...]:
+    from sparsezoo_hub.packaging.layout import QUANTIZATION
+
+    if onnx is None and (folder / QUANTIZATION).exists():
+        return ("these are the float weights; the package also has int8: --onnx onnx-int8",)
+    return ()

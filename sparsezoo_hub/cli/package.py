@@ -17,7 +17,7 @@ def package(
     as_json: Json = False,
 ) -> None:
     """Make a package of a locked or dense model, one that you fine-tuned yourself for example."""
-    from sparsezoo_hub.cli.stored_model import load_stored_model, sample_texts
+    from sparsezoo_hub.cli.stored_model import load_stored_model, sample_texts, stored_ranges
     from sparsezoo_hub.packaging.manifest import Measurements
     from sparsezoo_hub.packaging.package import PackageContents, write_package
     from sparsezoo_hub.training.recipe_library import load_recipe
@@ -25,7 +25,15 @@ def package(
     quiet_loading()
     loaded, tokenizer = load_stored_model(model)
     manifest = write_package(
-        folder, PackageContents(loaded, tokenizer, load_recipe(recipe), sample_texts(text), Measurements())
+        folder,
+        PackageContents(
+            loaded,
+            tokenizer,
+            load_recipe(recipe),
+            sample_texts(text),
+            Measurements(),
+            quantization=stored_ranges(model),
+        ),
     )
     if as_json:
         print_json(manifest.model_dump(mode="json"))

@@ -2,19 +2,27 @@
 
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from sparsezoo_hub.cli.stored_model import stored_ranges
 from sparsezoo_hub.core.lineage import contributing_stages, root_of
 from sparsezoo_hub.core.recipe import Provenance, Recipe, Stage
-from sparsezoo_hub.packaging.manifest import Manifest, MaskedLMLoss, Measurements, TaskResult
+from sparsezoo_hub.packaging.layout import MANIFEST
+from sparsezoo_hub.packaging.manifest import (
+    Manifest,
+    MaskedLMLoss,
+    Measurements,
+    TaskResult,
+    read_manifest,
+)
 from sparsezoo_hub.packaging.package import PackageContents, write_package
 from sparsezoo_hub.training.corpora import text_digest
 from sparsezoo_hub.training.objectives import OBJECTIVES
-from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run import Measured, RecipeRun
 from sparsezoo_hub.training.stage_training import StageResult
 
 NUM_ONNX_TEXTS = 24
@@ -29,7 +37,13 @@ _HUB_TASKS = {
 Results = Mapping[str, list[StageResult]]
 
 
-def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | None = None) -> Manifest:
+def package_run(
+    run: RecipeRun,
+    results: Results,
+    folder: Path,
+    repo_id: str | None = None,
+    tests: Sequence[Measured] = (),
+) -> Manifest:
     """Write the package of the stage that the recipe names.
 
     Args:
@@ -37,9 +51,11 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
         results: of the stages that are finished, by stage name.
         folder: where the package goes; an earlier one there is replaced once the new one is complete.
         repo_id: where it will be published, for the card; None if that is not known.
+        tests: of the packaged stage on its task's test set, one per seed; none if it was not looked at.
 
     Raises:
         PackageError: if it cannot be written; an earlier package is then untouched.
+        QuantizationError: if the ranges that the stage has learned are broken.
     """
     stage = run.recipe.stage(run.recipe.package)
     model = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(run.model_folder(stage.name))
@@ -52,9 +68,10 @@ def package_run(run: RecipeRun, results: Results, folder: Path, repo_id: str | N
             tokenizer=run.tokenizer,
             recipe=resolved_recipe(run, results),
             texts=_sample_texts(run),
-            measurements=_measurements(run, results),
+            measurements=_measurements(run, results, tests),
             base_model=None if source is None or Path(source).exists() else source,
             repo_id=repo_id,
+            quantization=stored_ranges(run.model_folder(stage.name)),
         ),
     )
 
@@ -63,7 +80,8 @@ def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
     """Return the recipe as it was run, every length in steps, with what it was run on."""
     settings = {name: each[0].settings for name, each in results.items()}
     sources = {
-        name: run.overrides.get(name) or parent.pretrained or f"{parent.model_type}, initialised at random"
+        name: _source_name(run.overrides.get(name) or parent.pretrained)
+        or f"{parent.model_type}, initialised at random"
         for name, parent in run.recipe.parents.items()
     }
     return run.recipe.model_copy(
@@ -78,6 +96,14 @@ def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
             ),
         }
     )
+
+
+def _source_name(source: str | None) -> str | None:
+    """Return a model's name: its package's, its folder's, or its Hub id. A place says nothing to others."""
+    if source is None or not Path(source).is_dir():
+        return source
+    folder = Path(source).resolve()
+    return read_manifest(folder / MANIFEST).name if (folder / MANIFEST).exists() else folder.name
 
 
 def _data_names(run: RecipeRun, stage: Stage) -> tuple[str, ...]:
@@ -111,7 +137,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _measurements(run: RecipeRun, results: Results) -> Measurements:
+def _measurements(run: RecipeRun, results: Results, tests: Sequence[Measured]) -> Measurements:
     stage = run.recipe.stage(run.recipe.package)
     losses = {
         name: each[0].validation_loss
@@ -124,11 +150,14 @@ def _measurements(run: RecipeRun, results: Results) -> Measurements:
         mlm=None
         if student is None
         else MaskedLMLoss(teacher=losses.get(stage.teacher or ""), student=student),
-        results=tuple(
-            result
-            for name, each in results.items()
-            if name not in losses
-            for result in _task_results(run.recipe, name, each)
+        results=(
+            *(
+                result
+                for name, each in results.items()
+                if name not in losses
+                for result in _task_results(run.recipe, name, each)
+            ),
+            *_test_results(stage, tests),
         ),
         train_seconds=round(sum(each.seconds for each in upstream), 1),
         hardware=hardware(),
@@ -144,12 +173,31 @@ def _task_results(recipe: Recipe, name: str, results: list[StageResult]) -> list
             dataset=stage.data,
             metric=metric,
             mean=statistics.fmean(values),
-            std=statistics.stdev(values) if len(values) > 1 else 0.0,
+            std=_deviation(values),
             seeds=tuple(result.seed for result in results),
             label=None if is_own else name,
         )
         for metric, values in _metrics(results).items()
     ]
+
+
+def _test_results(stage: Stage, tests: Sequence[Measured]) -> list[TaskResult]:
+    return [
+        TaskResult(
+            task=_HUB_TASKS[stage.objective.kind],
+            dataset=stage.data,
+            metric=metric,
+            mean=statistics.fmean(each.metrics[metric] for each in tests),
+            std=_deviation([each.metrics[metric] for each in tests]),
+            seeds=stage.seeds,
+            split="test",
+        )
+        for metric in (tests[0].metrics if tests else ())
+    ]
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _metrics(results: list[StageResult]) -> dict[str, list[float]]:

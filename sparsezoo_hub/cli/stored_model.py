@@ -6,6 +6,8 @@ import transformers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.errors import BackboneError
+from sparsezoo_hub.packaging.layout import QUANTIZATION
+from sparsezoo_hub.packaging.quantization_file import FoundRanges, read_ranges
 from sparsezoo_hub.training.corpora import read_text_files
 from sparsezoo_hub.training.python_documentation import python_documentation
 
@@ -29,6 +31,17 @@ def load_stored_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenize
         return model_class.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise BackboneError(f"{folder} has no model to load: {' '.join(str(error).split())}") from error
+
+
+def stored_ranges(folder: Path) -> FoundRanges | None:
+    """Return the int8 ranges that lie beside a model, None if there are none.
+
+    Raises:
+        PackageError: if their file cannot be read.
+        QuantizationError: if they are broken.
+    """
+    path = folder / QUANTIZATION
+    return read_ranges(path) if path.exists() else None
 
 
 def sample_texts(files: list[Path] | None) -> list[str]:

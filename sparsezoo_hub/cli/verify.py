@@ -9,7 +9,7 @@ from sparsezoo_hub.cli.options import Json, ModelReference, Revision, Token
 def verify(
     model: ModelReference, revision: Revision = None, token: Token = None, as_json: Json = False
 ) -> None:
-    """Check that a package is what it promises: hashes, zeros, digest, recipe, card, ONNX."""
+    """Check that a package is what it promises: hashes, zeros, digest, recipe, card, ONNX, int8."""
     from dataclasses import asdict
 
     from sparsezoo_hub.hub.snapshot import local_folder

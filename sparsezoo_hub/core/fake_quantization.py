@@ -7,7 +7,7 @@ zero point of the weights is 0. Observers and fake quantization are torch's own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ from sparsezoo_hub.errors import QuantizationError
 
 # Of the newest batch in the moving average of the inputs' ranges; torch's and SparseML's value.
 _INPUT_AVERAGING = 0.01
+Method = Literal["quantization-aware training", "post-training quantization"]
+# How ranges were found, as a file of them says.
+LEARNED: Method = "quantization-aware training"
+CALIBRATED: Method = "post-training quantization"
 _PARTS = ("weight_scale", "input_scale", "input_zero_point")
 
 
@@ -242,10 +246,10 @@ def _convert(module: nn.Linear, per_channel: bool) -> FakeQuantizedLinear:
     # The range of a weight is that of this step: nothing is averaged. It ends at a code on both sides, so
     # that the largest weight is not clipped, which would cost it its gradient. torch's fused quantizer would
     # be faster, but computes the scale anew from its observer even when that is off.
-    weight_quantizer = FakeQuantize(
+    weight_quantizer = FakeQuantize(  # type: ignore[no-untyped-call]
         quant_min=-127, quant_max=127, dtype=torch.qint8, averaging_constant=1.0, **weight_observer
     )
-    input_quantizer = FakeQuantize(
+    input_quantizer = FakeQuantize(  # type: ignore[no-untyped-call]
         observer=MovingAverageMinMaxObserver,
         quant_min=0,
         quant_max=255,

@@ -133,6 +133,7 @@ def _eval_result(result: TaskResult) -> EvalResult:
         task_name=one_line(result.task) or "unnamed",
         dataset_type=_slug(result.dataset),
         dataset_name=one_line(result.dataset) or "unnamed",
+        dataset_split=result.split,
         metric_type=_slug(result.metric),
         metric_name=f"{one_line(result.metric)} (mean of {len(result.seeds)} seeds)",
         metric_value=result.mean,

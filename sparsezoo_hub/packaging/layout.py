@@ -15,10 +15,16 @@ CARD = "README.md"
 SPARSITY_PLOT = "sparsity.png"
 ONNX_FOLDER = "onnx"
 ONNX_MODEL = f"{ONNX_FOLDER}/model.onnx"
+QUANTIZATION = "quantization.safetensors"
+ONNX_INT8_FOLDER = "onnx-int8"
+# Another name than the float one's: optimum, asked for "onnx", finds every folder that begins so.
+ONNX_INT8_MODEL = f"{ONNX_INT8_FOLDER}/model_quantized.onnx"
 
 REQUIRED = (WEIGHTS, CONFIG, RECIPE, MANIFEST, CARD, ONNX_MODEL)
 # A sparse package has these as well, a dense one has none of them.
 PATTERN_FILES = (MASKS, SPARSITY_PLOT)
+# A package that also comes in int8 has these, any other has none of them.
+INT8_FILES = (QUANTIZATION, ONNX_INT8_MODEL)
 
 # What a Hub, git and the Hub's client put beside a package's own files; none of it belongs to the package.
 FOREIGN = (".gitattributes", ".git", ".cache")

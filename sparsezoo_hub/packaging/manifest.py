@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from sparsezoo_hub.core.fake_quantization import Method
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.layout import MANIFEST
 
@@ -82,7 +83,8 @@ class TaskResult(_Part):
     """A metric over seeds, on one task (``text-classification``, as the Hub names tasks).
 
     ``label`` names the model if it is another than this one, for comparison (``dense``); such a result is
-    shown in the card but not claimed in its metadata. ``std`` is 0 for a single seed.
+    shown in the card but not claimed in its metadata. ``std`` is 0 for a single seed. ``split`` is the part
+    of the data set that was measured on.
     """
 
     task: str
@@ -92,6 +94,7 @@ class TaskResult(_Part):
     std: Annotated[FiniteFloat, Field(ge=0)]
     seeds: tuple[int, ...]
     label: str | None = None
+    split: Literal["validation", "test"] = "validation"
 
 
 class WeightSizes(_Part):
@@ -120,10 +123,26 @@ class Measurements(_Part):
     hardware: str | None = None
 
 
+class QuantizationEntry(_Part):
+    """The int8 side of a package: how its ranges were found, how close ONNX Runtime's int8 is to PyTorch's.
+
+    The differences are in standard deviations of the outputs, as in ``Int8Parity``; ``rounding`` is what
+    int8 changes, in the mean.
+    """
+
+    method: Method
+    per_channel: bool
+    num_layers: Annotated[int, Field(ge=1)]
+    mean_difference: Annotated[FiniteFloat, Field(ge=0)]
+    max_difference: Annotated[FiniteFloat, Field(ge=0)]
+    rounding: Annotated[FiniteFloat, Field(ge=0)]
+    num_texts: Count
+
+
 class Manifest(_Part):
     """The content of ``manifest.json``; ``files`` has every file of the package but the manifest.
 
-    ``mask_digest`` is None for a dense package.
+    ``mask_digest`` is None for a dense package, ``quantization`` for one without int8.
     """
 
     format: Literal[1] = 1
@@ -134,6 +153,7 @@ class Manifest(_Part):
     mask_digest: Digest | None
     parents: Parents
     measurements: Measurements
+    quantization: QuantizationEntry | None = None
     versions: dict[str, str]
 
     @property
@@ -162,6 +182,8 @@ class Manifest(_Part):
 def manifest_text(manifest: Manifest) -> str:
     """Return the one text of a manifest: sorted JSON, with ``digest`` over everything else."""
     content = manifest.model_dump(mode="json")
+    if manifest.quantization is None:  # as in the manifests from before there was int8
+        del content["quantization"]
     return _json({**content, "digest": _digest(content)})
 
 

@@ -18,7 +18,7 @@ from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, overall_sparsity
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.card_metadata import card_metadata, head_of, hub_id
-from sparsezoo_hub.packaging.manifest import Measurements, Parents, SparsityEntry
+from sparsezoo_hub.packaging.manifest import Measurements, Parents, QuantizationEntry, SparsityEntry
 from sparsezoo_hub.packaging.markdown import Markdown, inline
 
 MODEL_CARDS = Path(__file__).parent.parent / "model_cards"
@@ -33,7 +33,8 @@ class CardSubject:
 
     ``architecture`` is the class (``BertForMaskedLM``), ``num_parameters`` counts the whole model,
     ``components`` are the pruned weights as measured; a dense model has none, and no ``mask_digest``.
-    ``repo_id`` is where the package will be published.
+    ``quantization`` is about its int8 form, None if it has none. ``repo_id`` is where the package will be
+    published.
     """
 
     recipe: Recipe
@@ -45,6 +46,7 @@ class CardSubject:
     mask_digest: str | None
     parents: Parents
     measurements: Measurements
+    quantization: QuantizationEntry | None = None
     repo_id: str | None = None
     license_id: str | None = None
 
@@ -130,6 +132,7 @@ def _context(subject: CardSubject) -> dict[str, Any]:
         "parents": subject.parents,
         "recipe": subject.recipe,
         "measurements": subject.measurements,
+        "quantization": subject.quantization,
         "upstream": upstream,
         "stages": [_stage_row(stage) for stage in contributing_stages(subject.recipe)],
         "family": family and {"name": family.name, "text": Markdown(family.text)},

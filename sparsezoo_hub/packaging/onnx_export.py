@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch.export import Dim
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.exporters.base import ExportedModel
@@ -18,6 +19,8 @@ from transformers.exporters.exporter_onnx import OnnxExporter
 
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.layout import ONNX_MODEL
+from sparsezoo_hub.packaging.onnx_file import write_onnx
+from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 from sparsezoo_hub.packaging.quiet import quiet
 
 TOLERANCE = 1e-3
@@ -27,7 +30,6 @@ _BATCH_SIZES = (1, 2, 5, 3)
 # These number their positions from the padding index on, so that many fewer tokens fit.
 _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
 
-_FATAL = 4
 _BATCH, _LENGTH = "batch", "length"
 _SYMBOL = re.compile(r"\bs\d+\b")
 
@@ -73,6 +75,7 @@ def export_onnx(
     try:
         exported = _export(model, max(batches, key=lambda batch: batch["input_ids"].numel()))
         exported.save_pretrained(folder)
+        write_onnx(exported.program, folder / Path(ONNX_MODEL).name)
         return check_onnx(model, tokenizer, texts, folder / Path(ONNX_MODEL).name)
     finally:
         model.train(training)
@@ -88,14 +91,13 @@ def check_onnx(
             more than ``TOLERANCE``.
     """
     batches = tokenized_batches(model, tokenizer, texts)
-    session = _session(path)
-    names = [each.name for each in session.get_inputs()]
+    session = onnx_session(path)
     training = model.training
     model.train(False)
     largest = 0.0
     try:
         for batch in batches:
-            largest = _larger(largest, _difference(model, session, batch, names))
+            largest = _larger(largest, _difference(model, session, batch))
     finally:
         model.train(training)
     if not largest <= TOLERANCE:  # also refuses nan
@@ -146,6 +148,13 @@ def tokenized_batches(
     return batches
 
 
+@torch.no_grad()
+def model_outputs(model: PreTrainedModel, batch: Inputs) -> list[NDArray[np.float32]]:
+    """Return every output tensor of the model for a batch, in the order of an ONNX export's outputs."""
+    outputs = model(**batch).to_tuple()
+    return [output.float().cpu().numpy() for output in outputs if isinstance(output, torch.Tensor)]
+
+
 def max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many tokens fit into the model and its tokenizer."""
     config: Any = model.config
@@ -184,35 +193,16 @@ def _name_axes(graph: Any) -> None:
                 shape[index] = _SYMBOL.sub(lambda symbol: axes.get(symbol[0], symbol[0]), dim.value)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL  # its errors are raised, not logged as well
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base of their own
-        raise PackageError(f"{path} cannot be run: {' '.join(str(error).split())}") from None
-
-
-@torch.no_grad()
-def _difference(
-    model: PreTrainedModel, session: onnxruntime.InferenceSession, batch: Inputs, names: list[str]
-) -> float:
-    expected = [output for output in model(**batch).to_tuple() if isinstance(output, torch.Tensor)]
-    options = onnxruntime.RunOptions()
-    options.log_severity_level = _FATAL
-    try:
-        outputs = session.run(None, {name: batch[name].cpu().numpy() for name in names}, options)
-    except Exception as error:
-        raise PackageError(f"the ONNX model cannot be run: {' '.join(str(error).split())}") from None
+def _difference(model: PreTrainedModel, session: onnxruntime.InferenceSession, batch: Inputs) -> float:
+    expected = model_outputs(model, batch)
+    outputs = run_session(session, batch)
     if len(outputs) != len(expected):
         raise PackageError(
             f"the ONNX model has {len(outputs)} outputs, PyTorch {len(expected)}: export again"
         )
-    differences = [
-        float(np.abs(output - tensor.float().cpu().numpy()).max())
-        for output, tensor in zip(outputs, expected, strict=True)
-    ]
-    return _largest(differences)
+    return _largest(
+        [float(np.abs(output - wanted).max()) for output, wanted in zip(outputs, expected, strict=True)]
+    )
 
 
 def _largest(values: list[float]) -> float:

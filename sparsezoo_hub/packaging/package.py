@@ -24,11 +24,13 @@ from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.architecture import LOCK_BLOCK
 from sparsezoo_hub.packaging.compact_weights import write_compact
+from sparsezoo_hub.packaging.int8_package import write_int8
 from sparsezoo_hub.packaging.manifest import (
     ComponentEntry,
     Manifest,
     Measurements,
     Parents,
+    QuantizationEntry,
     SparsityEntry,
     WeightSizes,
     hash_file,
@@ -38,6 +40,7 @@ from sparsezoo_hub.packaging.mask_file import write_masks
 from sparsezoo_hub.packaging.model_card import CardSubject, render_card
 from sparsezoo_hub.packaging.onnx_export import export_onnx
 from sparsezoo_hub.packaging.placement import placed
+from sparsezoo_hub.packaging.quantization_file import FoundRanges
 from sparsezoo_hub.packaging.quiet import quiet
 from sparsezoo_hub.packaging.recipe_promise import promises_pattern
 from sparsezoo_hub.packaging.sparsity_plot import draw_sparsity
@@ -72,6 +75,7 @@ class PackageContents:
         base_model: Hub id of the backbone, None if it has none.
         license_id: the Hub's name of the licence (``apache-2.0``), None if it is not known.
         repo_id: where the package will be published; the card's lines for loading use it.
+        quantization: the ranges of the model's int8 form, None if it has none.
     """
 
     model: PreTrainedModel
@@ -82,13 +86,14 @@ class PackageContents:
     base_model: str | None = None
     license_id: str | None = None
     repo_id: str | None = None
+    quantization: FoundRanges | None = None
 
 
 def write_package(folder: Path, contents: PackageContents) -> Manifest:
     """Write a package, and return its manifest.
 
     A model without a lock becomes a dense package if its recipe promises no pattern: no masks, no lock block
-    in its config, no mask digest.
+    in its config, no mask digest. With ranges it also gets the ranges' file and an int8 ONNX model.
 
     It is written aside and moved into place at the end: on any failure a previous package at ``folder`` is
     as it was.
@@ -99,14 +104,16 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
 
     Raises:
         PackageError: if the model is not locked although its recipe prunes or locks it or its weights are
-            pruned, its zeros came back to life, the ONNX export differs, the folder has other files, or the
+            pruned, its zeros came back to life, an ONNX export differs, the folder has other files, or the
             disk refuses.
+        QuantizationError: if the ranges are those of another model.
     """
     masks = _masks(contents)
     digest = mask_digest(masks) if masks else None
     with placed(folder) as staging:
         components = _write_model(staging, contents, masks)
         measurements = _measured(staging, contents, masks)
+        quantization = _quantization(staging, contents)
         sparsity = _sparsity(contents.recipe, components)
         parents = _parents(contents)
         if masks:
@@ -125,6 +132,7 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
             mask_digest=digest,
             parents=parents,
             measurements=measurements,
+            quantization=quantization,
             repo_id=contents.repo_id,
             license_id=contents.license_id,
         )
@@ -137,6 +145,7 @@ def write_package(folder: Path, contents: PackageContents) -> Manifest:
             mask_digest=digest,
             parents=parents,
             measurements=measurements,
+            quantization=quantization,
             versions=_versions(),
         )
         write_manifest(staging / layout.MANIFEST, manifest)
@@ -214,6 +223,12 @@ def _measured(staging: Path, contents: PackageContents, masks: Mapping[str, Tens
             "onnx_num_texts": parity.num_texts,
         }
     )
+
+
+def _quantization(staging: Path, contents: PackageContents) -> QuantizationEntry | None:
+    if contents.quantization is None:
+        return None
+    return write_int8(staging, contents.model, contents.tokenizer, contents.texts, contents.quantization)
 
 
 def _compact_size(weights: Path, masks: Mapping[str, Tensor]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.lineage import ancestors, last_pruning
 from sparsezoo_hub.core.masks import mask_digest
@@ -18,9 +18,12 @@ from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.architecture import LOCK_BLOCK, bare_model, model_class, read_config
 from sparsezoo_hub.packaging.card_metadata import check_card
+from sparsezoo_hub.packaging.int8_package import check_int8, check_ranges
+from sparsezoo_hub.packaging.int8_parity import check_onnx_int8
 from sparsezoo_hub.packaging.manifest import ComponentEntry, Manifest, hash_file, read_manifest
 from sparsezoo_hub.packaging.mask_file import read_masks
 from sparsezoo_hub.packaging.onnx_export import check_onnx
+from sparsezoo_hub.packaging.quantization_file import read_ranges
 from sparsezoo_hub.packaging.quiet import quiet
 from sparsezoo_hub.packaging.recipe_file import read_recipe
 from sparsezoo_hub.packaging.recipe_promise import check_promise, promises_pattern
@@ -119,7 +122,9 @@ def _content_checks(folder: Path, onnx: bool) -> Iterator[Check]:
         ("sparsity", _sparsity_detail),
         ("recipe", _recipe_detail),
         ("card", _card_detail),
+        *(_QUANTIZATION_CHECKS if manifest.quantization else ()),
         *((("onnx", _onnx_detail),) if onnx else ()),
+        *((("onnx-int8", _onnx_int8_detail),) if onnx and manifest.quantization else ()),
     )
     for name, detail in content if opened else ():
         yield _check(name, lambda detail=detail: detail(opened[0]))  # type: ignore[misc]
@@ -159,6 +164,11 @@ def _files_detail(folder: Path, manifest: Manifest) -> str:
             for name in layout.PATTERN_FILES
             if manifest.is_dense and name in manifest.files
         ),
+        *(
+            f"{name} is of int8, but the manifest has no quantization"
+            for name in layout.INT8_FILES
+            if manifest.quantization is None and name in manifest.files
+        ),
     ]
     if problems:
         raise PackageError(f"{'; '.join(problems)}; fetch or package it again")
@@ -166,7 +176,9 @@ def _files_detail(folder: Path, manifest: Manifest) -> str:
 
 
 def _required(manifest: Manifest) -> tuple[str, ...]:
-    return layout.REQUIRED if manifest.is_dense else (*layout.REQUIRED, *layout.PATTERN_FILES)
+    pattern = () if manifest.is_dense else layout.PATTERN_FILES
+    int8 = () if manifest.quantization is None else layout.INT8_FILES
+    return (*layout.REQUIRED, *pattern, *int8)
 
 
 def _unnamed(name: str, manifest: Manifest) -> bool:
@@ -247,9 +259,36 @@ def _card_detail(package: _Opened) -> str:
     return f"loads, task {data.get('pipeline_tag')}, base model {data.get('base_model')}"
 
 
+def _ranges_detail(package: _Opened) -> str:
+    assert package.manifest.quantization is not None  # noqa: S101 - for the type checker
+    return check_ranges(package.folder, package.manifest.quantization)
+
+
 def _onnx_detail(package: _Opened) -> str:
-    with quiet():
-        model = model_class(package.config).from_pretrained(package.folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(package.folder, local_files_only=True)
+    model, tokenizer = _loaded(package)
     parity = check_onnx(model, tokenizer, SENTENCES, package.folder / layout.ONNX_MODEL)
     return f"differs from PyTorch by at most {parity.max_abs_diff:.3g} on {parity.num_texts} sentences"
+
+
+def _onnx_int8_detail(package: _Opened) -> str:
+    model, tokenizer = _loaded(package)
+    ranges = read_ranges(package.folder / layout.QUANTIZATION).ranges
+    parity = check_onnx_int8(model, ranges, tokenizer, SENTENCES, package.folder / layout.ONNX_INT8_MODEL)
+    return (
+        f"differs from PyTorch's int8 by {parity.mean_difference:.3g} standard deviations in the mean on "
+        f"{parity.num_texts} sentences, int8 from float by {parity.rounding:.3g}"
+    )
+
+
+def _loaded(package: _Opened) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with quiet():
+        return (
+            model_class(package.config).from_pretrained(package.folder, local_files_only=True),
+            AutoTokenizer.from_pretrained(package.folder, local_files_only=True),
+        )
+
+
+_QUANTIZATION_CHECKS: tuple[tuple[str, Callable[[_Opened], str]], ...] = (
+    ("ranges", _ranges_detail),
+    ("int8", lambda package: check_int8(package.folder, package.masks)),
+)

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core import tiny
 from sparsezoo_hub.core.fake_quantization import (
+    LEARNED,
     fake_quantized,
     learned_ranges,
     ranges_tensors,
@@ -189,6 +190,7 @@ class RecipeRun:
                     models.get(stage.model, str(self.model_folder(stage.model))),
                     stage.teacher and models.get(stage.teacher, str(self.model_folder(stage.teacher))),
                     self.tokenizer,
+                    is_own=stage.model not in models,
                 ),
                 self.data.stage_data(stage, self.tokenizer, seed),
                 scratch,
@@ -231,7 +233,7 @@ class RecipeRun:
     def _save(self, folder: Path, model: PreTrainedModel, result: StageResult) -> None:
         ranges = learned_ranges(fake_quantized(model))
         if ranges:
-            save_file(ranges_tensors(ranges), folder / RANGES, {"method": "quantization-aware training"})
+            save_file(ranges_tensors(ranges), folder / RANGES, {"method": LEARNED})
             remove_fake_quantization(model)
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

@@ -79,6 +79,7 @@ def test_a_bad_row_is_one_line_with_its_place(run: Run, model: Path, data: Path)
     [
         (["--data", "."], "--data needs --task"),
         (["--task", "sst2", "--text", "x.txt"], "--text is for masked LM"),
+        (["--onnx", "onnx"], "--onnx needs --task"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
@@ -87,3 +88,48 @@ def test_options_that_do_not_go_together_are_refused(
     code, _, err = run("evaluate", model, *arguments)
     assert code == 2
     assert message in " ".join(err.split())
+
+
+def test_onnx_models_are_judged_like_the_model_they_come_from(
+    run: Run, model: Path, data: Path, tmp_path: Path
+) -> None:
+    classifier = BertForSequenceClassification.from_pretrained(model)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        for module in classifier.modules():
+            if isinstance(module, torch.nn.Linear):  # so large that rounding is seen in the loss
+                module.weight.normal_(generator=generator)
+    classifier.save_pretrained(model)
+    text = tmp_path / "text.jsonl"
+    text.write_text("\n".join(json.dumps({"text": each}) for each in ("good film", "bad", "a bad, bad film")))
+    for folder, options in (("onnx", ()), ("onnx-int8", ("--int8",))):
+        assert run("export", model, model / folder, "--text", text, *options)[0] == 0
+    arguments = ("evaluate", model, "--task", "sst2", "--data", data, "--json")
+    expected, found = json.loads(run(*arguments)[1]), {}
+    for form in ("onnx", "onnx-int8"):
+        code, out, err = run(*arguments, "--onnx", form)
+        assert (code, err) == (0, "")
+        found[form] = json.loads(out)
+        assert found[form]["form"] == form
+        assert found[form]["num_predictions"] == 4
+    assert found["onnx"]["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert found["onnx"]["metrics"] == expected["metrics"]
+    difference = abs(found["onnx-int8"]["loss"] - expected["loss"])
+    assert 1e-4 < difference / expected["loss"] < 0.2  # rounded, and nearly the same
+
+
+def test_a_model_without_the_onnx_form_is_one_line(run: Run, model: Path, data: Path) -> None:
+    code, _, err = run("evaluate", model, "--task", "sst2", "--data", data, "--onnx", "onnx-int8")
+    assert code == 1
+    assert "has no onnx-int8" in " ".join(err.split())
+
+
+def test_a_package_with_ranges_says_that_its_float_weights_were_judged(
+    run: Run, model: Path, data: Path
+) -> None:
+    arguments = ("evaluate", model, "--task", "sst2", "--data", data)
+    assert "float weights" not in run(*arguments)[1]
+    (model / "quantization.safetensors").touch()
+    assert (
+        "note: these are the float weights; the package also has int8: --onnx onnx-int8" in run(*arguments)[1]
+    )

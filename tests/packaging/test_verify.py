@@ -4,8 +4,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from packaging_case import RECIPE, rehashed
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -215,11 +217,12 @@ def test_masks_of_another_pattern_are_found(package: Path) -> None:
 
 
 def test_onnx_weights_of_another_model_are_found(package: Path) -> None:
-    path = package / "onnx" / "model.onnx.data"
-    content = bytearray(path.read_bytes())
-    for position in range(3, len(content), 4):  # the sign of every float
-        content[position] ^= 0x80
-    path.write_bytes(content)
+    path = package / "onnx" / "model.onnx"
+    model = onnx.load(path)
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, path)
     rehashed(package)
     assert failed(package) == []
     with pytest.raises(VerificationError, match=r"at onnx: .*(differs from PyTorch|cannot be run)"):

@@ -18,8 +18,9 @@ from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.stage_training import Limits, StageResult
 
 FAMILIES = ("minilm/", "oberta/", "prune-ofa/", "sparse-bert/")
-MEMBERS = [name for name in recipe_names() if name.startswith(FAMILIES)]
-FILES = {name.split(":")[0] for name in recipe_names() if name.startswith(("finetune-pruning/", "transfer/"))}
+MEMBERS = [name for name in recipe_names() if name.startswith(FAMILIES) and ":" not in name]
+ON_TASKS = ("finetune-pruning/", "transfer/", "minilm/transfer")
+FILES = {name.split(":")[0] for name in recipe_names() if name.startswith(ON_TASKS)}
 # One variant of each task and method: the others differ from it in numbers.
 VARIANTS = [
     next(name for name in reversed(recipe_names()) if name.split(":")[0] == file) for file in sorted(FILES)

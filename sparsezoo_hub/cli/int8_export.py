@@ -1,0 +1,48 @@
+"""The export of a model in int8, by the ranges that it has, or by ranges that are calibrated."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsezoo_hub.cli.stored_model import load_stored_model, stored_ranges
+from sparsezoo_hub.core.fake_quantization import CALIBRATED, Method
+from sparsezoo_hub.errors import QuantizationError, write_errors
+from sparsezoo_hub.packaging.calibration import calibrate
+from sparsezoo_hub.packaging.int8_parity import Int8Parity, check_onnx_int8
+from sparsezoo_hub.packaging.layout import ONNX_INT8_MODEL
+from sparsezoo_hub.packaging.onnx_export import export_onnx, tokenized_batches
+from sparsezoo_hub.packaging.onnx_int8 import write_onnx_int8
+from sparsezoo_hub.packaging.quantization_file import FoundRanges
+
+
+def export_int8(
+    stored: Path, texts: Sequence[str], folder: Path, *, per_channel: bool
+) -> tuple[Method, Int8Parity]:
+    """Write a model as int8 ONNX, and return how its ranges were found and how close it is to PyTorch.
+
+    Args:
+        stored: model and tokenizer, with a file of ranges or without.
+        texts: real inputs, to compare on, and to calibrate on where there are no ranges.
+        folder: is created.
+        per_channel: whether a calibration finds a range for each output feature of a weight.
+
+    Raises:
+        BackboneError: if there is no model.
+        PackageError: if it cannot be exported, or ONNX Runtime differs from PyTorch.
+        QuantizationError: if the ranges do not fit the model, or are not ``per_channel`` but should be.
+    """
+    model, tokenizer = load_stored_model(stored)
+    found = stored_ranges(stored)
+    if found is None:
+        batches = tokenized_batches(model, tokenizer, texts)
+        found = FoundRanges(calibrate(model, batches, per_channel=per_channel), CALIBRATED)
+    elif per_channel and not found.per_channel:
+        raise QuantizationError(
+            f"{stored} has one range for each weight, from {found.method}: leave --per-channel out"
+        )
+    with tempfile.TemporaryDirectory() as aside, write_errors(folder):
+        exported = Path(aside) / "float"
+        export_onnx(model, tokenizer, texts, exported)
+        write_onnx_int8(model, found.ranges, exported, folder)
+    parity = check_onnx_int8(model, found.ranges, tokenizer, texts, folder / Path(ONNX_INT8_MODEL).name)
+    return found.method, parity

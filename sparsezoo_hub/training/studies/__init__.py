@@ -1,0 +1,1 @@
+"""Studies: tables of runs that go on where they were stopped."""
