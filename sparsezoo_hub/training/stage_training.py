@@ -48,8 +48,9 @@ class StageResult(BaseModel):
     """What one training run came to.
 
     ``settings`` is the stage as it was run, every length in optimizer steps. ``metrics`` are those of a task,
-    ``score`` is the main one of them, or the accuracy. ``best_step`` is the step whose model was kept, None
-    for the last one. ``sparsity`` is over the locked weights, None without a lock.
+    ``metric`` names the main one and ``score`` is its value; without a task, the accuracy. ``best_step`` is
+    the step whose model was kept, None for the last one. ``sparsity`` is over the locked weights, None
+    without a lock.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +64,7 @@ class StageResult(BaseModel):
     validation_accuracy: float
     num_predictions: int
     metrics: dict[str, float] = Field(default_factory=dict)
+    metric: str
     score: float
     curve: tuple[CurvePoint, ...] = ()
     best_step: int | None = None
@@ -282,6 +284,7 @@ def _result(
         validation_accuracy=evaluation.accuracy,
         num_predictions=evaluation.num_predictions,
         metrics=dict(evaluation.metrics),
+        metric=evaluation.metric,
         score=evaluation.score,
         curve=tuple(curve.points),
         best_step=curve.best_step,

@@ -34,7 +34,8 @@ STAGE = Stage.model_validate(
 def result_of(seed: int, seconds: float = 2.5) -> StageResult:
     return StageResult(
         stage="transfer", settings=STAGE, seed=seed, steps=6, seconds=seconds, validation_loss=0.7,
-        validation_accuracy=0.5, num_predictions=12, score=0.5, sparsity=None, num_locked=0, zeros_changed=0,
+        validation_accuracy=0.5, num_predictions=12, metric="accuracy", score=0.5, sparsity=None,
+        num_locked=0, zeros_changed=0,
     )  # fmt: skip
 
 

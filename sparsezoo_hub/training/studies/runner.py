@@ -28,9 +28,6 @@ from sparsezoo_hub.training.studies.run_record import (
     write_text,
 )
 from sparsezoo_hub.training.studies.shared_stages import run_stages
-from sparsezoo_hub.training.tasks import find_task
-from sparsezoo_hub.training.tasks.loading import data_folder
-from sparsezoo_hub.training.tasks.task_settings import read_settings
 
 RUNS, SHARED = "runs", "shared"
 
@@ -171,10 +168,4 @@ def _metric(run: StudyRun, recipe_run: RecipeRun, results: list[StageResult]) ->
             return check_choice(run.metric, known, "metric")
         except ValueError as error:
             raise RecipeError(f"{run.key}: {error}") from None
-    if stage.is_language_modelling:
-        return LOSS
-    task, folder = find_task(stage.data), recipe_run.data.folder(stage.data)
-    in_recipe = recipe_run.recipe.tasks.get(stage.data)
-    in_folder = None if folder is None else read_settings(data_folder(task, folder), task.kind)
-    own = [each.metric for each in (in_recipe, in_folder) if each is not None and each.metric is not None]
-    return own[0] if own else task.metric
+    return LOSS if stage.is_language_modelling else results[0].metric
