@@ -28,7 +28,7 @@ def train(
         bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
     ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Optimizer steps between checkpoints.")] = 500,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE'S NAME].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe's stages and package the result; a second start goes on from the last checkpoint.

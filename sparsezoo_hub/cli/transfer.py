@@ -59,7 +59,7 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder [default: runs/MODEL-TASK].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; runs/MODEL-TASK without it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune a model on a task, its pattern locked: choose on validation, repeat, test once, package."""

@@ -12,6 +12,7 @@ import pytest
 if "OPTIMUM_PACKAGES" not in os.environ:
     pytest.skip("optimum needs an older transformers: make test-optimum", allow_module_level=True)
 
+import onnxruntime
 from optimum import onnxruntime as optimum_onnxruntime
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, pipeline
 
@@ -27,7 +28,10 @@ CLASSIFIER = PUBLISHED.removeprefix("org/")
 
 
 def loaded(head: str, source: str | Path, **where: str) -> Any:
-    return getattr(optimum_onnxruntime, f"ORTModelFor{head}").from_pretrained(source, **where)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # int8 as it was packaged
+    model_class = getattr(optimum_onnxruntime, f"ORTModelFor{head}")
+    return model_class.from_pretrained(source, session_options=options, **where)
 
 
 @cache

@@ -106,7 +106,9 @@ def test_a_package_of_each_head_is_verified_and_says_what_it_is(
         ("f1", 0.875), ("exact_match", 0.75),
     ]  # fmt: skip
     assert card.data.metrics == ["exact_match", "f1"]
-    assert f"| {pipeline} | squad-v1 | this model | exact\\_match | 0.75 | 0.01 | 2 |" in card.text
+    assert (
+        f"| {pipeline} | squad-v1 | validation | this model | exact\\_match | 0.75 | 0.01 | 2 |" in card.text
+    )
     # What was trained for a task is trained on as that; a language model gets a head.
     further = "AutoModelForSequenceClassification" if kind == "bert-pretraining" else auto_class
     assert f"from transformers import {further}, AutoTokenizer, Trainer" in card.text

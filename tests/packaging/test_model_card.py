@@ -149,9 +149,9 @@ def test_nasty_texts_stay_text(text: str) -> None:
 def test_a_reader_sees_the_text_as_it_was_given(text: str) -> None:
     cells = [plain(each) for each in table_cells(render_card(with_text(text)))]
     shown = plain(text)
-    (row,) = [index for index in range(len(cells)) if cells[index + 4 : index + 7] == ["0.5", "0.1", "1"]][:1]
-    assert cells[row : row + 4] == [shown, shown, "this model", shown]
-    assert cells[row + 7 : row + 11] == [shown, shown, shown, shown]
+    (row,) = [index for index in range(len(cells)) if cells[index + 5 : index + 8] == ["0.5", "0.1", "1"]][:1]
+    assert cells[row : row + 5] == [shown, shown, "validation", "this model", shown]
+    assert cells[row + 8 : row + 13] == [shown, shown, "validation", shown, shown]
 
 
 @settings(max_examples=40, deadline=None)
@@ -191,8 +191,10 @@ def test_the_body_says_what_was_measured() -> None:
     assert "by at most 1e-06" in text
     assert "| compact: kept values and mask bits | 300 | 0.3000 |" in text
     assert "| dense teacher | 2.5 |" in text
-    assert "| text-classification | parts | this model | accuracy | 0.8125 | 0.0125 | 3 |" in text
-    assert "| text-classification | parts | dense | accuracy | 0.9 | 0 | 1 |" in text
+    assert (
+        "| text-classification | parts | validation | this model | accuracy | 0.8125 | 0.0125 | 3 |" in text
+    )
+    assert "| text-classification | parts | validation | dense | accuracy | 0.9 | 0 | 1 |" in text
     assert 'AutoModelForMaskedLM.from_pretrained("local/tiny-90")' in text
     assert "Zeros do not by themselves make stock runtimes faster" in text
 

@@ -46,12 +46,13 @@ def test_a_package_as_written_passes_every_check(
 def test_a_changed_byte_in_any_file_is_found(package: Path, name: str) -> None:
     path = package / name
     content = path.read_bytes()
-    for position in (0, len(content) // 3, len(content) // 2, len(content) - 1):
-        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    for position in (0, len(content) // 3, len(content) // 2, max(0, len(content) - 1)):
+        changed = bytes([content[position] ^ 1]) if content else b"\1"  # to an empty file, a byte is added
+        path.write_bytes(content[:position] + changed + content[position + 1 :])
         with pytest.raises(VerificationError, match=name) as caught:
             require_verified(package)
         assert "\n" not in str(caught.value)
-    path.write_bytes(content[:-1])
+    path.write_bytes(content[:-1] or b"\0")
     assert failed(package)
     path.write_bytes(content)
     assert failed(package) == []
