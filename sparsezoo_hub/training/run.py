@@ -190,7 +190,6 @@ class RecipeRun:
                     models.get(stage.model, str(self.model_folder(stage.model))),
                     stage.teacher and models.get(stage.teacher, str(self.model_folder(stage.teacher))),
                     self.tokenizer,
-                    is_own=stage.model not in models,
                 ),
                 self.data.stage_data(stage, self.tokenizer, seed),
                 scratch,

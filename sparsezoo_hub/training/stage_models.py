@@ -1,18 +1,18 @@
 """Stage models: the model and the teacher of a stage, loaded and checked."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.fake_quantization import apply_ranges, tensors_ranges
 from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked, trusting_zeros
 from sparsezoo_hub.core.recipe import Stage
-from sparsezoo_hub.errors import LockError, RecipeError
+from sparsezoo_hub.errors import LockError, MaskError, RecipeError
 from sparsezoo_hub.training.backbones import drop_stage_layers, num_positions
 from sparsezoo_hub.training.objectives import OBJECTIVES
 
@@ -30,14 +30,11 @@ class Sources:
         model: a folder or Hub id, what is trained.
         teacher: the same of what is learned from.
         tokenizer: of both.
-        is_own: whether the run itself has written the model. Its pattern is then that of its zeros: there is
-            no mask file beside it, and a head without a pooler that was pruned would not fit its digest.
     """
 
     model: str
     teacher: str | None
     tokenizer: PreTrainedTokenizerBase
-    is_own: bool = False
 
 
 def load_student(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> PreTrainedModel:
@@ -50,10 +47,18 @@ def load_student(stage: Stage, sources: Sources, labels: tuple[str, ...]) -> Pre
 
     Raises:
         LockError: if the pattern is to be locked and the model has none.
+        MaskError: if the model's zeros are not those that it promises.
         RecipeError: if the model does not take as many tokens, or has not the layers that are kept.
     """
-    with trusting_zeros() if sources.is_own else nullcontext():
+    try:
         model = _load(stage, sources.model, labels, torch.float32)[0]
+    except MaskError:
+        # A pruned pooler that this head does not have is missing from the digest too. With the head that it
+        # was saved with, the zeros must be those that were promised.
+        architecture = (AutoConfig.from_pretrained(sources.model).architectures or [""])[0]
+        getattr(transformers, architecture, AutoModel).from_pretrained(sources.model)
+        with trusting_zeros():
+            model = _load(stage, sources.model, labels, torch.float32)[0]
     if stage.lock and not is_locked(model):
         raise LockError(
             f"stage {stage.name} locks the pattern of {sources.model}, which has none: prune it first"
