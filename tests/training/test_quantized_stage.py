@@ -42,6 +42,8 @@ def run_of(
     text = SHORT_RECIPE.replace("\npackage: student", f"{STAGE}{change}\npackage: int8").replace(
         "steps: 12", "steps: 10"
     )
+    # Weights so large that rounding shows in the outputs.
+    text = text.replace("max_position_embeddings: 32", "max_position_embeddings: 32, initializer_range: 0.5")
     options = {} if watcher is None else {"watcher": watcher}
     run = RecipeRun(
         tiny_recipe(text),
@@ -95,7 +97,7 @@ def test_the_model_was_judged_as_int8_computes_it(finished: RecipeRun) -> None:
     floats = data.evaluate(model)
     apply_ranges(model, tensors_ranges(load_file(folder / RANGES)))
     assert data.evaluate(model).loss == pytest.approx(result.validation_loss, abs=1e-5)
-    assert floats.loss != pytest.approx(result.validation_loss, abs=1e-5)
+    assert floats.loss != pytest.approx(result.validation_loss, abs=1e-4)
 
 
 def test_a_run_that_was_interrupted_while_ranges_are_learned_ends_like_one_that_was_not(
