@@ -1,5 +1,6 @@
 """The recipes that come with the package, and those of the user."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from sparsezoo_hub.core.lineage import final_sparsity, root_of
@@ -140,4 +141,10 @@ def _read(path: Path) -> Node:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from None
-    return read_nodes(text, str(path))
+    return _parsed(text, str(path))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, source: str) -> Node:
+    # A file with many variants is asked for many times, and parsing is nearly all that loading one costs.
+    return read_nodes(text, source)
