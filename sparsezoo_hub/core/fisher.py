@@ -19,7 +19,7 @@ from sparsezoo_hub.core.threads import on_threads
 from sparsezoo_hub.errors import SparsityError
 
 # Gradients are gathered until they are worth a pass over all sums; takes as many times the weight's memory.
-_NUM_GATHERED = 4
+_NUM_GATHERED = 3
 # Blocks that are worked on at once; few enough for the cache of a CPU.
 _CHUNK = 256
 
@@ -55,7 +55,7 @@ class BlockFisher:
     """The Fisher blocks of one weight: gradients go in, the inverse comes out.
 
     It holds 8 * (b / 2 + 1/2) bytes per weight, about those of the inverse in float32, and at most
-    4 gradients.
+    3 gradients.
 
     Args:
         weight: whose gradients are meant; only its number of entries and its device are used.
