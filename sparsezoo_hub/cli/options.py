@@ -27,6 +27,10 @@ DataFolder = Annotated[
 BackboneReference = Annotated[
     str | None, typer.Option("--backbone", help="A folder or Hub id instead of the recipe's own backbone.")
 ]
+MaxSteps = Annotated[
+    int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
+]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")]
 NamedTextFiles = Annotated[
     list[str] | None,
     typer.Option(

@@ -92,10 +92,15 @@ def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
                 data={stage.data: _data_names(run, stage) for stage in run.recipe.stages},
                 max_steps=run.limits.max_steps,
                 precision="bfloat16" if run.limits.bf16 else "float32",
-                versions={"python": platform.python_version(), **{name: version(name) for name in _RECORDED}},
+                versions=versions(*_RECORDED),
             ),
         }
     )
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Return the versions of Python and of the distributions of these names."""
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def _source_name(source: str | None) -> str | None:

@@ -1,8 +1,6 @@
 """``sparsezoo-hub study``."""
 
-import platform
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +8,7 @@ import typer
 
 from sparsezoo_hub.cli.console import console, errors, print_json, quiet_loading, say
 from sparsezoo_hub.cli.named_options import named_files, named_folders, named_parents
-from sparsezoo_hub.cli.options import Json, NamedDataFolders, NamedTextFiles
+from sparsezoo_hub.cli.options import Bf16, Json, MaxSteps, NamedDataFolders, NamedTextFiles
 from sparsezoo_hub.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -36,12 +34,8 @@ def study(
             "parent that is NAME, a Hub id or the recipe that makes it; `tiny` tries it all out.",
         ),
     ] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
-    ] = None,
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
-    ] = False,
+    max_steps: MaxSteps = None,
+    bf16: Bf16 = False,
     part: Annotated[
         str, typer.Option("--shard", metavar="I/N", help="Run the I-th of N parts of the runs, from 1.")
     ] = "1/1",
@@ -64,7 +58,7 @@ def study(
         return
 
     from sparsezoo_hub.cli.progress_display import ProgressDisplay
-    from sparsezoo_hub.cli.recipe_package import hardware
+    from sparsezoo_hub.cli.recipe_package import hardware, versions
     from sparsezoo_hub.training.run import ignore_progress
     from sparsezoo_hub.training.stage_training import Limits
     from sparsezoo_hub.training.studies.matrix import shard
@@ -90,7 +84,7 @@ def study(
         ),
         Machine(
             hardware=hardware(),
-            versions={"python": platform.python_version(), **{name: version(name) for name in _RECORDED}},
+            versions=versions(*_RECORDED),
         ),
         part=lambda runs: shard(runs, index, count),
         watcher=ignore_progress if as_json else display,

@@ -7,7 +7,7 @@ import typer
 
 from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.named_options import named_files, named_folders, named_parents
-from sparsezoo_hub.cli.options import Json, NamedDataFolders, NamedParents, NamedTextFiles
+from sparsezoo_hub.cli.options import Bf16, Json, MaxSteps, NamedDataFolders, NamedParents, NamedTextFiles
 
 if TYPE_CHECKING:
     from sparsezoo_hub.training.stage_training import StageResult
@@ -21,12 +21,8 @@ def train(
     text: NamedTextFiles = None,
     data: NamedDataFolders = None,
     backbone: NamedParents = None,
-    max_steps: Annotated[
-        int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
-    ] = None,
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
-    ] = False,
+    max_steps: MaxSteps = None,
+    bf16: Bf16 = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Optimizer steps between checkpoints.")] = 500,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without it.")] = None,
     as_json: Json = False,

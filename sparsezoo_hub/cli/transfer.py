@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparsezoo_hub.cli.console import print_json, quiet_loading, say
-from sparsezoo_hub.cli.options import DataFolder, Json, ModelReference
+from sparsezoo_hub.cli.options import Bf16, DataFolder, Json, MaxSteps, ModelReference
 
 if TYPE_CHECKING:
     from sparsezoo_hub.training.transfer import Transferred
@@ -55,16 +55,12 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
     ] = None,
     positive: Annotated[str | None, typer.Option(metavar="A,B,...", help="Labels that F1 counts.")] = None,
     metric: Annotated[str | None, typer.Option(help="The main metric, by which is chosen.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Shorten every stage to this.")] = None,
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")
-    ] = False,
+    max_steps: MaxSteps = None,
+    bf16: Bf16 = False,
     out: Annotated[Path | None, typer.Option(help="The folder; runs/MODEL-TASK without it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune a model on a task, its pattern locked: choose on validation, repeat, test once, package."""
-    from pydantic import ValidationError
-
     from sparsezoo_hub.cli.progress_display import ProgressDisplay
     from sparsezoo_hub.cli.recipe_package import package_run
     from sparsezoo_hub.core.names import check_choice, slug
@@ -103,13 +99,8 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
         ),
     )
     folder = out or Path("runs") / slug(f"{Path(model).name}-{task}")
-    try:
-        with ProgressDisplay() as display:
-            done = run_transfer(settings, folder, data, Limits(max_steps=max_steps, bf16=bf16), display)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{where}: {first['msg']}, got {first['input']!r}") from None
+    with ProgressDisplay() as display:
+        done = run_transfer(settings, folder, data, Limits(max_steps=max_steps, bf16=bf16), display)
     manifest = package_run(done.run, done.results, folder / "package", tests=done.test)
     if as_json:
         print_json(

@@ -6,7 +6,7 @@ zero point of the weights is 0. Observers and fake quantization are torch's own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -27,7 +27,10 @@ Method = Literal["quantization-aware training", "post-training quantization"]
 # How ranges were found, as a file of them says.
 LEARNED: Method = "quantization-aware training"
 CALIBRATED: Method = "post-training quantization"
-_PARTS = ("weight_scale", "input_scale", "input_zero_point")
+# The largest code of a weight, on both sides.
+LARGEST_CODE = 127
+# Where ranges lie beside a model's weights, which stay floats.
+RANGES_FILE = "quantization.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class LayerRanges:
     weight_scale: Tensor
     input_scale: Tensor
     input_zero_point: Tensor
+
+
+_PARTS = tuple(field.name for field in fields(LayerRanges))
 
 
 class FakeQuantizedLinear(nn.Linear):
@@ -247,7 +253,11 @@ def _convert(module: nn.Linear, per_channel: bool) -> FakeQuantizedLinear:
     # that the largest weight is not clipped, which would cost it its gradient. torch's fused quantizer would
     # be faster, but computes the scale anew from its observer even when that is off.
     weight_quantizer = FakeQuantize(  # type: ignore[no-untyped-call]
-        quant_min=-127, quant_max=127, dtype=torch.qint8, averaging_constant=1.0, **weight_observer
+        quant_min=-LARGEST_CODE,
+        quant_max=LARGEST_CODE,
+        dtype=torch.qint8,
+        averaging_constant=1.0,
+        **weight_observer,
     )
     input_quantizer = FakeQuantize(  # type: ignore[no-untyped-call]
         observer=MovingAverageMinMaxObserver,

@@ -2,16 +2,18 @@
 
 import difflib
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from sparsezoo_hub.core.recipe import Recipe, Stage
+from sparsezoo_hub.core.recipe_source import Node
 from sparsezoo_hub.core.stage_settings import Pruning
 from sparsezoo_hub.core.stage_windows import points_outside
 from sparsezoo_hub.core.structures import check_structure, parse_structure
-from sparsezoo_hub.errors import SparsityError
+from sparsezoo_hub.errors import RecipeError, SparsityError
 
 Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
@@ -26,6 +28,18 @@ _UNION_MEMBERS = {
 def path_text(path: Path) -> str:
     """Return ``$.stages[1].pruning.end``."""
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+
+
+def located(problems: Sequence[Problem], node: Node) -> list[str]:
+    """Return each problem as a line, with the file's line that it comes from."""
+    return [f"{node.origin_of(path)}: {path_text(path)}: {message}" for path, message in problems]
+
+
+def problem_list(source: str, lines: Sequence[str]) -> RecipeError:
+    """Return the error that a file has these problems, each of them once."""
+    distinct = list(dict.fromkeys(lines))
+    count = f"{len(distinct)} problem{'s' if len(distinct) > 1 else ''}"
+    return RecipeError(f"{source} has {count}:\n" + "\n".join(f"  {line}" for line in distinct))
 
 
 def schema_problem(error: ErrorDetails) -> Problem:

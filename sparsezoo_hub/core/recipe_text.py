@@ -6,9 +6,8 @@ import yaml
 from pydantic import ValidationError
 
 from sparsezoo_hub.core.recipe import Recipe
-from sparsezoo_hub.core.recipe_problems import inconsistencies, path_text, schema_problem
+from sparsezoo_hub.core.recipe_problems import inconsistencies, located, problem_list, schema_problem
 from sparsezoo_hub.core.recipe_source import Node, read_nodes
-from sparsezoo_hub.errors import RecipeError
 
 # Keys of a recipe's file that are gone once it is read: anchors, the recipe it extends, its variants.
 TEMPLATES, EXTENDS, VARIANTS = "templates", "extends", "variants"
@@ -45,9 +44,7 @@ def recipe_of(node: Node, source: str) -> Recipe:
     except ValidationError as error:
         problems = [schema_problem(each) for each in error.errors()]
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = [f"  {node.origin_of(path)}: {path_text(path)}: {message}" for path, message in problems]
-        raise RecipeError(f"{source} has {count}:\n" + "\n".join(lines))
+        raise problem_list(source, located(problems, node))
     return recipe
 
 

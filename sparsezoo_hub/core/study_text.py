@@ -8,10 +8,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sparsezoo_hub.core.names import check_choice
-from sparsezoo_hub.core.recipe_problems import Path, Problem, path_text, schema_problem
+from sparsezoo_hub.core.recipe_problems import Path, Problem, located, problem_list, schema_problem
 from sparsezoo_hub.core.recipe_source import Node
 from sparsezoo_hub.core.study import SEED, Case, Paper, RunSettings, Study
-from sparsezoo_hub.errors import RecipeError
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9][a-z0-9._-]*)\}")
 # Where a part of a study's path says which keys there are; None stands for a name of the author's.
@@ -39,18 +38,8 @@ def study_of(node: Node, source: str) -> Study:
     except ValidationError as error:
         problems = [_problem(each) for each in error.errors()]
     if problems:
-        raise problem_list(
-            source,
-            [f"{node.origin_of(path)}: {path_text(path)}: {message}" for path, message in problems],
-        )
+        raise problem_list(source, located(problems, node))
     return study
-
-
-def problem_list(source: str, lines: Sequence[str]) -> RecipeError:
-    """Return the error that a file has these problems, each of them once."""
-    distinct = list(dict.fromkeys(lines))
-    count = f"{len(distinct)} problem{'s' if len(distinct) > 1 else ''}"
-    return RecipeError(f"{source} has {count}:\n" + "\n".join(f"  {line}" for line in distinct))
 
 
 def filled(value: Any, labels: Mapping[str, str]) -> Any:

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
 from transformers import PreTrainedModel
 
-from sparsezoo_hub.core.fake_quantization import LayerRanges
+from sparsezoo_hub.core.fake_quantization import LARGEST_CODE, LayerRanges
 from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.errors import QuantizationError
-from sparsezoo_hub.packaging.onnx_int8 import LARGEST_CODE
 
 
 def calibrate(

@@ -1,7 +1,7 @@
 """Int8 layers: what an int8 ONNX file holds for each linear layer, and whether it is what it should be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,6 @@ def _constant(node: onnx_ir.Node, index: int) -> NDArray[Any]:
 
 def _equal(first: LayerRanges, second: LayerRanges) -> bool:
     return all(
-        torch.equal(getattr(first, part).flatten(), getattr(second, part).flatten())
-        for part in ("weight_scale", "input_scale", "input_zero_point")
+        torch.equal(getattr(first, part.name).flatten(), getattr(second, part.name).flatten())
+        for part in fields(LayerRanges)
     )

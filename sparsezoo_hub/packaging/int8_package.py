@@ -15,7 +15,7 @@ from sparsezoo_hub.packaging.int8_parity import check_onnx_int8
 from sparsezoo_hub.packaging.manifest import QuantizationEntry
 from sparsezoo_hub.packaging.onnx_int8 import write_onnx_int8
 from sparsezoo_hub.packaging.quantization_file import FoundRanges, read_ranges, write_ranges
-from sparsezoo_hub.packaging.weights_file import read_tensors, tensor_names
+from sparsezoo_hub.packaging.weights_file import read_tensors, stored_names
 
 
 def write_int8(
@@ -91,7 +91,6 @@ def check_int8(folder: Path, masks: Mapping[str, Tensor]) -> str:
     ranges = read_ranges(folder / layout.QUANTIZATION).ranges
     layers = read_int8_layers(folder / layout.ONNX_INT8_MODEL)
     path = folder / layout.WEIGHTS
-    names = tensor_names(ranges, [name for name, _ in read_tensors(path)], str(path))
-    components = {name: component for component, name in names.items()}
+    components = {name: component for component, name in stored_names(path, ranges).items()}
     tensors = read_tensors(path, components.__contains__)
     return check_int8_layers(layers, ranges, {components[name]: each for name, each in tensors}, masks)

@@ -6,6 +6,8 @@ tokenizer) and what this package adds to them.
 
 from pathlib import Path
 
+from sparsezoo_hub.core.fake_quantization import RANGES_FILE
+
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 MASKS = "masks.safetensors"
@@ -15,7 +17,7 @@ CARD = "README.md"
 SPARSITY_PLOT = "sparsity.png"
 ONNX_FOLDER = "onnx"
 ONNX_MODEL = f"{ONNX_FOLDER}/model.onnx"
-QUANTIZATION = "quantization.safetensors"
+QUANTIZATION = RANGES_FILE
 ONNX_INT8_FOLDER = "onnx-int8"
 # Another name than the float one's: optimum, asked for "onnx", finds every folder that begins so.
 ONNX_INT8_MODEL = f"{ONNX_INT8_FOLDER}/model_quantized.onnx"

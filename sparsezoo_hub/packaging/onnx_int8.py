@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.exporters.exporter_onnx import OnnxExporter
 
-from sparsezoo_hub.core.fake_quantization import LayerRanges
+from sparsezoo_hub.core.fake_quantization import LARGEST_CODE, LayerRanges
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.packaging.layout import CONFIG, ONNX_INT8_MODEL, ONNX_MODEL
 from sparsezoo_hub.packaging.linear_nodes import linear_nodes
@@ -26,8 +26,6 @@ from sparsezoo_hub.packaging.onnx_file import write_onnx
 
 # What the names of a weight's constants end with, after its component's name.
 CODES, SCALE, ZERO_POINT = "_quantized", "_scale", "_zero_point"
-# Of a weight, on both sides, as in training.
-LARGEST_CODE = 127
 
 _FLOAT, _INT8 = Path(ONNX_MODEL).name, Path(ONNX_INT8_MODEL).name
 _EXPORT = "export.json"

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -50,7 +51,8 @@ class Check:
     detail: str
 
 
-class _Opened(NamedTuple):
+@dataclass
+class _Opened:
     """A package as far as it could be read."""
 
     folder: Path
@@ -59,6 +61,15 @@ class _Opened(NamedTuple):
     components: list[ComponentSparsity]
     recipe: Recipe
     config: dict[str, Any]
+
+    @cached_property
+    def loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """The model and its tokenizer, as transformers loads them."""
+        with quiet():
+            return (
+                model_class(self.config).from_pretrained(self.folder, local_files_only=True),
+                AutoTokenizer.from_pretrained(self.folder, local_files_only=True),
+            )
 
 
 def verify_package(folder: Path, *, onnx: bool = False) -> list[Check]:
@@ -265,27 +276,19 @@ def _ranges_detail(package: _Opened) -> str:
 
 
 def _onnx_detail(package: _Opened) -> str:
-    model, tokenizer = _loaded(package)
+    model, tokenizer = package.loaded
     parity = check_onnx(model, tokenizer, SENTENCES, package.folder / layout.ONNX_MODEL)
     return f"differs from PyTorch by at most {parity.max_abs_diff:.3g} on {parity.num_texts} sentences"
 
 
 def _onnx_int8_detail(package: _Opened) -> str:
-    model, tokenizer = _loaded(package)
+    model, tokenizer = package.loaded
     ranges = read_ranges(package.folder / layout.QUANTIZATION).ranges
     parity = check_onnx_int8(model, ranges, tokenizer, SENTENCES, package.folder / layout.ONNX_INT8_MODEL)
     return (
         f"differs from PyTorch's int8 by {parity.mean_difference:.3g} standard deviations in the mean on "
         f"{parity.num_texts} sentences, int8 from float by {parity.rounding:.3g}"
     )
-
-
-def _loaded(package: _Opened) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    with quiet():
-        return (
-            model_class(package.config).from_pretrained(package.folder, local_files_only=True),
-            AutoTokenizer.from_pretrained(package.folder, local_files_only=True),
-        )
 
 
 _QUANTIZATION_CHECKS: tuple[tuple[str, Callable[[_Opened], str]], ...] = (

@@ -46,6 +46,16 @@ def tensor_names(components: Iterable[str], tensors: Collection[str], source: st
     return found
 
 
+def stored_names(path: Path, components: Iterable[str]) -> dict[str, str]:
+    """Return what a weights file calls each component; reads no weight.
+
+    Raises:
+        PackageError: if the file cannot be read, or a component is no tensor of it, or may be several.
+    """
+    with _opened(path) as file:
+        return tensor_names(components, list(file.keys()), str(path))
+
+
 def read_tensors(path: Path, keep: Callable[[str], bool] | None = None) -> Iterator[tuple[str, Tensor]]:
     """Return the tensors of a weights file one after the other, by name.
 
@@ -73,9 +83,7 @@ def measure_components(path: Path, masks: Mapping[str, Tensor]) -> list[Componen
         PackageError: if the file cannot be read, a mask does not fit, or a weight under a False is not
             exactly +0.0.
     """
-    with _opened(path) as file:
-        names = list(file.keys())
-    component_of = {name: component for component, name in tensor_names(masks, names, str(path)).items()}
+    component_of = {name: component for component, name in stored_names(path, masks).items()}
     measured: dict[str, ComponentSparsity] = {}
     for name, tensor in read_tensors(path, component_of.__contains__):
         component = component_of[name]
@@ -94,9 +102,7 @@ def check_dense(path: Path, components: Iterable[str]) -> None:
     Raises:
         PackageError: if the file cannot be read, lacks a component, or a weight is pruned.
     """
-    with _opened(path) as file:
-        names = list(file.keys())
-    wanted = set(tensor_names(components, names, str(path)).values())
+    wanted = set(stored_names(path, components).values())
     measured = (
         measure_sparsity({name: tensor})[0] for name, tensor in read_tensors(path, wanted.__contains__)
     )

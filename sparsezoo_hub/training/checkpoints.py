@@ -9,6 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sparsezoo_hub.training.whole_text import write_text
+
 STATE = "stage_state.json"
 TENSORS = "stage_state.safetensors"
 
@@ -52,9 +54,7 @@ class Checkpoints(TrainerCallback):
             for name, tensor in each.tensors().items()
         }
         save_file(tensors, folder / TENSORS)
-        partial = folder / f"{STATE}.partial"
-        partial.write_text(json.dumps({part: each.state() for part, each in self.parts.items()}))
-        partial.replace(folder / STATE)
+        write_text(folder / STATE, json.dumps({part: each.state() for part, each in self.parts.items()}))
 
     def resume(self, scratch: Path) -> Path | None:
         """Restore the parts from the last complete checkpoint and return its folder; None without one."""

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from sparsezoo_hub.core import tiny
 from sparsezoo_hub.core.fake_quantization import (
     LEARNED,
+    RANGES_FILE,
     fake_quantized,
     learned_ranges,
     ranges_tensors,
@@ -32,8 +33,9 @@ from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.recipe_library import recipe_sparsity
 from sparsezoo_hub.training.stage_data import RunData
-from sparsezoo_hub.training.stage_models import RANGES, Sources, check_vocabulary, load_finished
+from sparsezoo_hub.training.stage_models import Sources, check_vocabulary, load_finished
 from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
+from sparsezoo_hub.training.whole_text import write_text
 
 RESULT = "result.json"
 TEST = "test.json"
@@ -221,9 +223,7 @@ class RecipeRun:
             found = evaluate(load_finished(stage, path.parent))
             metrics = dict(found.metrics) or {"accuracy": found.accuracy}
             measured = Measured(metrics=metrics, score=found.score)
-            partial = path.with_name(f"{path.name}.partial")
-            partial.write_text(measured.model_dump_json(indent=2))
-            partial.replace(path)
+            write_text(path, measured.model_dump_json(indent=2))
         return Measured.model_validate_json(path.read_text())
 
     def _seed_folder(self, stage: Stage, seed: int) -> Path:
@@ -232,7 +232,7 @@ class RecipeRun:
     def _save(self, folder: Path, model: PreTrainedModel, result: StageResult) -> None:
         ranges = learned_ranges(fake_quantized(model))
         if ranges:
-            save_file(ranges_tensors(ranges), folder / RANGES, {"method": LEARNED})
+            save_file(ranges_tensors(ranges), folder / RANGES_FILE, {"method": LEARNED})
             remove_fake_quantization(model)
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -245,9 +245,7 @@ class RecipeRun:
         if process_state().is_main_process and not path.exists():
             with write_errors(self.out):
                 self.out.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f"{path.name}.partial")
-                partial.write_text(mark)
-                partial.replace(path)
+                write_text(path, mark)
         process_state().wait_for_everyone()  # the others compare what the main process has written
         if path.read_text() != mark:
             raise RecipeError(

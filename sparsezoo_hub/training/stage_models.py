@@ -9,15 +9,13 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sparsezoo_hub.core.fake_quantization import apply_ranges, tensors_ranges
+from sparsezoo_hub.core.fake_quantization import RANGES_FILE, apply_ranges, tensors_ranges
 from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked, trusting_zeros
 from sparsezoo_hub.core.recipe import Stage
 from sparsezoo_hub.errors import LockError, MaskError, RecipeError
 from sparsezoo_hub.training.backbones import drop_stage_layers, num_positions
 from sparsezoo_hub.training.objectives import OBJECTIVES
 
-# The int8 ranges of a stage that was quantized, beside its weights, which stay floats.
-RANGES = "quantization.safetensors"
 # What different architectures call the dropout of attention probabilities.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
@@ -103,7 +101,7 @@ def load_finished(stage: Stage, folder: Path) -> PreTrainedModel:
     """Return the model that a stage was finished with, which computes as int8 does if it was quantized."""
     model: PreTrainedModel = OBJECTIVES[stage.objective.kind].auto_class.from_pretrained(folder)
     if stage.quantization is not None:
-        apply_ranges(model, tensors_ranges(load_file(folder / RANGES)))
+        apply_ranges(model, tensors_ranges(load_file(folder / RANGES_FILE)))
     return model
 
 

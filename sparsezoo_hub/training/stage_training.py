@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,7 +37,7 @@ from sparsezoo_hub.training.seeded_collator import SeededCollator
 from sparsezoo_hub.training.stage_data import StageData
 from sparsezoo_hub.training.stage_models import Sources, load_student, load_teacher
 from sparsezoo_hub.training.trainer import SparseTrainer
-from sparsezoo_hub.training.validation_curve import CurvePoint, ValidationCurve
+from sparsezoo_hub.training.validation_curve import CurvePoint, Measurement, ValidationCurve
 
 # More mask updates than a stage has, so that no two seeds draw the same.
 _MAX_UPDATES = 1_000_003
@@ -161,7 +160,7 @@ def train_stage(
     model.config.output_hidden_states = model.config.output_attentions = False  # what distillation asked for
     assert isinstance(curve, ValidationCurve)  # noqa: S101 - for the type checker
     evaluation = data.evaluate(model)
-    if curve.keep_best(_shared(evaluation)):
+    if curve.keep_best(_shared(evaluation).score):
         evaluation = data.evaluate(model)
     return model, _result(stage, seed, trainer.state.global_step, evaluation, model, curve)
 
@@ -181,7 +180,7 @@ def _resumable(
 ) -> dict[str, Resumable]:
     """Return the callbacks that have a state, in the order in which they are called."""
 
-    def measure() -> Evaluation:
+    def measure() -> Measurement:
         return _shared(data.evaluate(model))
 
     parts: dict[str, Resumable] = {}
@@ -212,13 +211,12 @@ def _complete_from(stage: Stage) -> int:
     return max(points)
 
 
-def _shared(measured: Evaluation) -> Evaluation:
+def _shared(evaluation: Evaluation) -> Measurement:
     """Return the main process's measurement: all must decide alike, and the last digits may differ."""
-    pair = broadcast(
-        torch.tensor([measured.loss, measured.score], device=process_state().device, dtype=torch.float64)
+    pair = torch.tensor(
+        [evaluation.loss, evaluation.score], device=process_state().device, dtype=torch.float64
     )
-    loss, score = pair.tolist()
-    return replace(measured, loss=loss, accuracy=score, metrics={})
+    return Measurement(*broadcast(pair).tolist())
 
 
 def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Callable[[int], float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from transformers import AutoConfig
 
 from sparsezoo_hub.core.names import slug
@@ -194,16 +195,20 @@ def transfer_recipe(settings: TransferSettings, point: Point) -> Recipe:
             }
         )
     name = slug(f"{parents[BACKBONE].pretrained}-{task.name}")
-    recipe = Recipe.model_validate(
-        {
-            "name": name,
-            "summary": f"{parents[BACKBONE].pretrained} fine-tuned on {task.name}.",
-            "parents": parents,
-            "tasks": {} if settings.own == TaskSettings() else {task.name: settings.own},
-            "stages": stages,
-            "package": stages[-1]["name"],
-        }
-    )
+    content = {
+        "name": name,
+        "summary": f"{parents[BACKBONE].pretrained} fine-tuned on {task.name}.",
+        "parents": parents,
+        "tasks": {} if settings.own == TaskSettings() else {task.name: settings.own},
+        "stages": stages,
+        "package": stages[-1]["name"],
+    }
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{where}: {first['msg']}, got {first['input']!r}") from None
     problems = [f"{path_text(path)}: {message}" for path, message in inconsistencies(recipe)]
     if problems:
         raise RecipeError(f"the settings of the transfer do not fit: {'; '.join(problems)}")

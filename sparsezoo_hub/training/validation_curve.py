@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sparsezoo_hub.training.evaluation import Evaluation
+
+class Measurement(NamedTuple):
+    """A model on the validation set: loss (nats) and main metric."""
+
+    loss: float
+    score: float
 
 
 class CurvePoint(BaseModel):
@@ -41,7 +46,7 @@ class ValidationCurve(TrainerCallback):
         self,
         evaluations: int,
         steps: int,
-        measure: Callable[[], Evaluation],
+        measure: Callable[[], Measurement],
         sparsity: Callable[[], float],
         best_of: nn.Module | None = None,
         best_from: int = 0,
@@ -85,13 +90,13 @@ class ValidationCurve(TrainerCallback):
         self._best = dict(tensors)
         self._earlier = state["seconds"]
 
-    def keep_best(self, final: Evaluation) -> bool:
-        """Give the model its best state, unless its last one, which ``final`` is of, is as good.
+    def keep_best(self, final: float) -> bool:
+        """Give the model its best state, unless its last one, whose score is ``final``, is as good.
 
         Returns:
             Whether the model was changed.
         """
-        if self.best_of is None or self.best_step is None or final.score >= self.best_score:
+        if self.best_of is None or self.best_step is None or final >= self.best_score:
             self.best_step = None
             return False
         with torch.no_grad():

@@ -12,12 +12,16 @@ from torch.utils.data import Subset
 from transformers import AutoModelForSequenceClassification
 
 from sparsezoo_hub import PatternLock
-from sparsezoo_hub.core.fake_quantization import FakeQuantizedLinear, apply_ranges, tensors_ranges
+from sparsezoo_hub.core.fake_quantization import (
+    RANGES_FILE,
+    FakeQuantizedLinear,
+    apply_ranges,
+    tensors_ranges,
+)
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_models import RANGES
 from sparsezoo_hub.training.stage_training import Limits
 
 STEPS = 20  # progress is shown after steps 10 and 20
@@ -78,7 +82,7 @@ def test_the_saved_model_is_an_ordinary_one_and_its_ranges_lie_beside_it(finishe
     assert not any(isinstance(each, FakeQuantizedLinear) for each in model.modules())
     masks = PatternLock.masks(model)
     assert sum(int((~mask).sum()) for mask in masks.values()) == NUM_LOCKED
-    ranges = tensors_ranges(load_file(folder / RANGES))
+    ranges = tensors_ranges(load_file(folder / RANGES_FILE))
     assert set(ranges) == set(masks)  # every linear layer of the encoder, nothing else
     modules = linear_modules(model)
     for name, each in ranges.items():
@@ -95,7 +99,7 @@ def test_the_model_was_judged_as_int8_computes_it(finished: RecipeRun) -> None:
     data = finished.data.stage_data(stage, finished.tokenizer, 0)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     floats = data.evaluate(model)
-    apply_ranges(model, tensors_ranges(load_file(folder / RANGES)))
+    apply_ranges(model, tensors_ranges(load_file(folder / RANGES_FILE)))
     assert data.evaluate(model).loss == pytest.approx(result.validation_loss, abs=1e-5)
     assert floats.loss != pytest.approx(result.validation_loss, abs=1e-4)
 
@@ -110,14 +114,14 @@ def test_a_run_that_was_interrupted_while_ranges_are_learned_ends_like_one_that_
     (result,) = again.run_stage("int8")
     one, other = finished.model_folder("int8"), again.model_folder("int8")
     assert weights_are_equal(one, other)
-    first, second = load_file(one / RANGES), load_file(other / RANGES)
+    first, second = load_file(one / RANGES_FILE), load_file(other / RANGES_FILE)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert result.validation_loss == json.loads((one / "result.json").read_text())["validation_loss"]
 
 
 def test_without_quantization_no_ranges_are_left(finished: RecipeRun) -> None:
-    assert not (finished.model_folder("student") / RANGES).exists()
+    assert not (finished.model_folder("student") / RANGES_FILE).exists()
 
 
 @pytest.mark.parametrize("freeze", ["freeze: 12", "per_channel: true"])
@@ -149,7 +153,7 @@ def test_the_best_model_of_the_way_is_kept_if_the_last_one_is_worse(
     assert result.validation_accuracy == max(counted.values())
     folder = run.model_folder("int8")
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    apply_ranges(model, tensors_ranges(load_file(folder / RANGES)))
+    apply_ranges(model, tensors_ranges(load_file(folder / RANGES_FILE)))
     judged = run.data.stage_data(run.recipe.stage("int8"), run.tokenizer, 0).evaluate(model)
     assert judged.accuracy == result.validation_accuracy
 

@@ -7,11 +7,11 @@ from run_case import NUM_LOCKED, SHORT_RECIPE, encoder_zeros, tiny_recipe
 from task_case import write_task
 from transformers import AutoConfig
 
+from sparsezoo_hub.core.fake_quantization import RANGES_FILE
 from sparsezoo_hub.core.objective_settings import TaskSettings
 from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.run import RESULT, TEST, RecipeRun, ignore_progress
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_models import RANGES
 from sparsezoo_hub.training.stage_training import Limits
 from sparsezoo_hub.training.transfer import Transferred, TransferSettings, transfer, transfer_recipe
 
@@ -90,7 +90,7 @@ def test_the_pattern_stays_through_transfer_and_quantization(done: Transferred, 
     for stage in ("transfer", "quantized"):
         own = encoder_zeros(done.run.model_folder(stage))
         assert all((own[name] == zeros[name]).all() for name in zeros)
-    assert (done.run.model_folder("quantized") / RANGES).exists()
+    assert (done.run.model_folder("quantized") / RANGES_FILE).exists()
 
 
 def test_the_model_of_the_best_seed_goes_on(done: Transferred) -> None:

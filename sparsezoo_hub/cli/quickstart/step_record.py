@@ -9,6 +9,8 @@ from typing import Any, Self
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from sparsezoo_hub.training.whole_text import write_text
+
 _SECONDS_BETWEEN_SAMPLES = 0.05
 
 
@@ -65,9 +67,7 @@ def finished_step(folder: Path, name: str, work: Callable[[], dict[str, Any]]) -
         result=result,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(record.model_dump_json(indent=2))
-    partial.replace(path)
+    write_text(path, record.model_dump_json(indent=2))
     return record
 
 

@@ -8,9 +8,10 @@ from itertools import product
 from pathlib import Path
 
 from sparsezoo_hub.core.recipe import Recipe
+from sparsezoo_hub.core.recipe_problems import problem_list
 from sparsezoo_hub.core.recipe_source import Node
 from sparsezoo_hub.core.study import SEED, Case, Study
-from sparsezoo_hub.core.study_text import filled, problem_list
+from sparsezoo_hub.core.study_text import filled
 from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.recipe_library import load_recipe
 from sparsezoo_hub.training.studies.library import StudyFile

@@ -3,18 +3,31 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsezoo_hub.core.study import Study
 from sparsezoo_hub.training.studies.matrix import StudyRun
 from sparsezoo_hub.training.studies.plot import draw_table
-from sparsezoo_hub.training.studies.run_record import LOSS, RunRecord, read_error, read_record, write_text
+from sparsezoo_hub.training.studies.run_record import LOSS, RunRecord, read_error, read_record
 from sparsezoo_hub.training.studies.table import Cell, Table, study_table
+from sparsezoo_hub.training.whole_text import write_text
 
 JSON, MARKDOWN, PLOT = "results.json", "results.md", "results.png"
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$<>])")
+
+
+@dataclass(frozen=True)
+class _Results:
+    """A study with its runs, the records of those that are finished, the errors of the others, by key."""
+
+    study: Study
+    runs: Sequence[StudyRun]
+    records: Mapping[str, RunRecord]
+    failed: Mapping[str, str]
+    table: Table
 
 
 def write_results(
@@ -34,32 +47,29 @@ def write_results(
     errors = {run.key: read_error(records_folder, run.key) for run in runs if run.key not in records}
     failed = {key: error for key, error in errors.items() if error is not None}
     table = study_table(study, runs, records, list(failed))
-    write_text(out / JSON, _json(study, runs, records, failed, table))
-    write_text(out / MARKDOWN, markdown(study, runs, records, failed, table))
+    results = _Results(study, runs, records, failed, table)
+    write_text(out / JSON, _json(results))
+    write_text(out / MARKDOWN, _markdown(results))
     if records:
         partial = out / f"{PLOT}.partial"
         draw_table(partial, study, table)
         partial.replace(out / PLOT)
 
 
-def markdown(
-    study: Study,
-    runs: Sequence[StudyRun],
-    records: Mapping[str, RunRecord],
-    failed: Mapping[str, str],
-    table: Table,
-) -> str:
+def _markdown(results: _Results) -> str:
     """Return the table as Markdown, with what is missing, what failed and what it was made on."""
+    study, records, failed, table = results.study, results.records, results.failed, results.table
     lines = [f"# {_text(study.name)}", "", _text(study.summary), ""]
     lines += _grid(study, table)
     lines += ["", f"Mean ± standard deviation (number of seeds) on the validation set{_metrics(table)}."]
     if study.paper is not None:
         note = f"In brackets: the paper's numbers ({_text(study.paper.table)}). {_text(study.paper.note)}"
         lines += ["", note.rstrip()]
-    missing = len(runs) - len(records)
+    count = len(results.runs)
     lines += [
         "",
-        f"{len(records)} of {len(runs)} runs are finished, {missing} missing, {len(failed)} of them failed.",
+        f"{len(records)} of {count} runs are finished, {count - len(records)} missing, {len(failed)} of them "
+        "failed.",
     ]
     lines += [f"- {_text(key)} failed: {_text(' '.join(error.split()))}" for key, error in failed.items()]
     lines += ["", *_made_on(records.values())] if records else []
@@ -119,13 +129,8 @@ def _made_on(records: Any) -> list[str]:
     ]
 
 
-def _json(
-    study: Study,
-    runs: Sequence[StudyRun],
-    records: Mapping[str, RunRecord],
-    failed: Mapping[str, str],
-    table: Table,
-) -> str:
+def _json(results: _Results) -> str:
+    study, records = results.study, results.records
     cells = [
         {
             "row": dict(zip(study.rows, row, strict=True)),
@@ -140,15 +145,15 @@ def _json(
             "num_failed": cell.num_failed,
             "paper_times_100": cell.paper,
         }
-        for (row, column), cell in table.cells.items()
+        for (row, column), cell in results.table.cells.items()
     ]
     content = {
         "format": 1,
         "study": study.model_dump(mode="json", exclude_defaults=True),
-        "num_runs": len(runs),
+        "num_runs": len(results.runs),
         "num_finished": len(records),
         "cells": cells,
-        "runs": [_run_json(run, records.get(run.key), failed.get(run.key)) for run in runs],
+        "runs": [_run_json(run, records.get(run.key), results.failed.get(run.key)) for run in results.runs],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 

@@ -104,10 +104,3 @@ def read_error(folder: Path, key: str) -> str | None:
     """Return why a run failed the last time, None if it did not."""
     path = error_path(folder, key)
     return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside and move it into place."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

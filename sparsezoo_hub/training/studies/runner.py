@@ -25,9 +25,9 @@ from sparsezoo_hub.training.studies.run_record import (
     record_of,
     record_path,
     run_digest,
-    write_text,
 )
 from sparsezoo_hub.training.studies.shared_stages import run_stages
+from sparsezoo_hub.training.whole_text import write_text
 
 RUNS, SHARED = "runs", "shared"
 
