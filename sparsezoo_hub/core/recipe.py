@@ -26,7 +26,7 @@ from sparsezoo_hub.core.stage_settings import (
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=96)]
 
 BACKBONE = "backbone"
-OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor"}
 
 
 class Parent(Part):
@@ -79,6 +79,7 @@ class Stage(Part):
     measured on the validation set, evenly spread, the last time at the end; ``keep`` best keeps the model of
     the highest score, once all pruning is done and all quantization has begun. ``fraction`` is the share of a
     task's training examples that is used: drawn by the seed, the smaller within the larger.
+    ``group_by_length`` makes batches of a task's examples of about the same length, so that little is padded.
     """
 
     name: Name
@@ -104,6 +105,7 @@ class Stage(Part):
     evaluations: Annotated[int, Field(ge=1)] = 1
     keep: Literal["last", "best"] = "last"
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    group_by_length: bool = False
 
     @property
     def length(self) -> float:
@@ -139,6 +141,10 @@ class Stage(Part):
             raise PydanticCustomError("evaluations", "must be at least 2 to keep the best of them")
         if self.fraction < 1 and self.is_language_modelling:
             raise PydanticCustomError("fraction", "is for labelled tasks; give masked LM less text")
+        if self.group_by_length and self.is_language_modelling:
+            raise PydanticCustomError(
+                "group_by_length", "is for labelled tasks; masked LM has full sequences"
+            )
         return self
 
 

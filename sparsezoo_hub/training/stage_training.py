@@ -138,6 +138,7 @@ def train_stage(
         learning_rate_factor=_learning_rate_factor(stage, pruner),
         teacher=teacher,
         distillation=stage.distillation,
+        group_by_length=stage.group_by_length,
         model=model,
         args=_arguments(stage, seed, scratch, limits),
         train_dataset=data.train,

@@ -8,7 +8,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from sparsezoo_hub.core.distillation import (
     attention_loss,
@@ -29,6 +31,7 @@ class SparseTrainer(Trainer):
         teacher: a model of the same objective and vocabulary, or None.
         distillation: weights and temperature; needed with a teacher. With weights for hidden states or
             attentions, both models' configs ask for them.
+        group_by_length: whether batches are made of examples of about the same length.
         arguments: passed on to ``transformers.Trainer``.
     """
 
@@ -41,12 +44,14 @@ class SparseTrainer(Trainer):
         learning_rate_factor: Callable[[int], float],
         teacher: nn.Module | None = None,
         distillation: Distillation | None = None,
+        group_by_length: bool = False,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self.objective = objective
         self.learning_rate_factor = learning_rate_factor
         self.distillation = distillation
+        self.group_by_length = group_by_length
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False).to(self.args.device)
         # The loss below is a mean over the batch, so accumulated batches are averaged, not summed.
         self.model_accepts_loss_kwargs = False
@@ -68,12 +73,34 @@ class SparseTrainer(Trainer):
             loss = distilled_loss(loss, outcome, taught, self.distillation, inputs["attention_mask"])
         return (loss, {"logits": outcome.predictions[0].logits}) if return_outputs else loss
 
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any] | None:
+        if not self.group_by_length:
+            return super()._get_train_sampler(train_dataset)
+        batch_size = self.args.train_batch_size * self.args.world_size
+        return EpochLengthGroups(batch_size, self.train_dataset, self.args.seed)
+
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
         """Return the scheduler of the recipe's learning rate."""
         del num_training_steps  # the factor already knows the stage's length
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(optimizer or self.create_optimizer(), self.learning_rate_factor)
         return self.lr_scheduler
+
+
+class EpochLengthGroups(LengthGroupedSampler):
+    """Examples of about the same length together, in an order that depends on the epoch's number alone.
+
+    transformers' own draws from the global generator, so that a resumed run would see another order.
+    """
+
+    def __init__(self, batch_size: int, dataset: Any, seed: int) -> None:
+        super().__init__(batch_size, dataset)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of an epoch from here on; accelerate calls this."""
+        self.generator = torch.Generator().manual_seed(self.seed + epoch)
 
 
 def task_loss(outcome: Outcome) -> Tensor:

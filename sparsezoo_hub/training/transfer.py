@@ -154,6 +154,7 @@ def transfer_recipe(settings: TransferSettings, point: Point) -> Recipe:
         "max_length": settings.max_length or min(task.max_length, num_positions(config)),
         "batch_size": settings.batch_size or batch_size,
         "fraction": settings.fraction,
+        "group_by_length": True,
     }
     length = point.get("epochs", epochs)
     taught = {} if settings.teacher is None else {"teacher": TASK_TEACHER, "distillation": _DISTILLATION}

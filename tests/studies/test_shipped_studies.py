@@ -36,7 +36,8 @@ def transfer_of(study: str, key: str) -> dict[str, object]:
 def test_there_is_a_study_for_every_table() -> None:
     # Values of the axes multiplied by hand; Sparse*BERT: 7 ways, 8 tasks of 5 seeds and 2 of 10.
     assert {name: len(runs) for name, runs in RUNS.items()} == {
-        "minilm-transfer": 3 * 7 * 3,
+        "minilm-data-size": 3 * 3 * 3,
+        "minilm-transfer": (3 * 7 + 2 * 4) * 3,
         "oberta-distillation": 6 * 3 * 6,
         "oberta-frozen-embeddings": 6 * 2 * 6,
         "prune-ofa-ablation": 7 * 2 * 2,
@@ -164,7 +165,7 @@ def test_embeddings_stand_still_where_the_label_says_so() -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_number_of_a_papers_study_says_where_it_comes_from(path: Path) -> None:
     """On its own line, above its block, or as the table that the paper's part names."""
-    if path.stem == "minilm-transfer":
+    if path.stem.startswith("minilm-"):
         return
     text = path.read_text(encoding="utf-8")
     explained, unexplained = False, []
@@ -184,20 +185,21 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.mark.slow
 def test_a_shipped_study_runs_from_its_parents_to_its_table(tmp_path: Path, run_command: Run) -> None:
-    write_task(tmp_path / "data", "sst2", train=24, validation=12)
+    write_task(tmp_path / "data", "bc5cdr-chem", train=24, validation=12)
     out = tmp_path / "out"
-    # Every 21st of 63: SST-2 with the first seed, dense, pruned upstream and pruned while fine-tuning.
-    options = ("--data", tmp_path / "data", "--out", out, "--shard", "1/21", "--backbone", "tiny")
-    code, printed, _ = run_command("study", "minilm-transfer", *options, "--max-steps", 2, "--json")
+    # Every 3rd of 27: all examples; a seed's runs come before those of the next.
+    options = ("--data", tmp_path / "data", "--out", out, "--shard", "1/3", "--backbone", "tiny")
+    code, printed, _ = run_command("study", "minilm-data-size", *options, "--max-steps", 2, "--json")
     assert code == 0
     content = json.loads(printed)
     assert content == json.loads((out / "results.json").read_text())
     runs = [run for run in content["runs"] if run["state"] == "finished"]
-    assert [run["key"] for run in runs] == [f"{way}_sst2_seed-0" for way in ("dense", "upstream", "finetune")]
-    assert [run["results"][0]["steps"] for run in runs] == [2, 2, 2]
+    ways = ("dense", "upstream", "finetune")
+    assert [run["key"] for run in runs] == [f"{way}_100_seed-{seed}" for seed in range(3) for way in ways]
+    assert [run["results"][0]["steps"] for run in runs] == [2] * 9
     sparsities = [run["results"][0]["sparsity"] for run in runs]
-    assert sparsities == [None, pytest.approx(0.9, abs=2e-3), pytest.approx(0.9, abs=2e-3)]
-    assert [run["results"][0]["zeros_changed"] for run in runs] == [0, 0, 0]
+    assert sparsities == [None, pytest.approx(0.9, abs=2e-3), pytest.approx(0.9, abs=2e-3)] * 3
+    assert [run["results"][0]["zeros_changed"] for run in runs] == [0] * 9
     assert "| dense |" in (out / "results.md").read_text()
     assert (out / "results.png").exists()
 

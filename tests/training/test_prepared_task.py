@@ -1,7 +1,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from sparsezoo_hub.errors import BackboneError, CorpusError
 from sparsezoo_hub.training.model_evaluation import evaluate_task
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.tasks import PreparedTask, TaskData, find_task, prepare_task
+from sparsezoo_hub.training.tasks.task_data import Question, TaggedWords
 from sparsezoo_hub.training.trainer import task_loss
 
 TOKENIZER = word_tokenizer()
@@ -195,3 +198,31 @@ def test_metrics_can_be_written_as_json(tmp_path: Path) -> None:
     found = prepared.evaluate(small_model(prepared))
     assert json.loads(json.dumps(found.metrics)) == found.metrics
     assert isinstance(prepared.data, TaskData)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_example_is_judged_by_its_own_prediction(name: str, tmp_path: Path) -> None:
+    """The longest go into the model first; here they also stand first, so that nothing is moved."""
+    task, folder = find_task(name), write_task(tmp_path, name, train=96)
+    data = task.load(folder)
+    data = replace(data, parts={}, validation=tuple(map(lengthened, data.validation, count())))
+    prepared = prepare_task(task, data, TOKENIZER, 64)
+    model = small_model(prepared)
+    train(model, prepared, steps=12)
+    lengths = [len(feature["input_ids"]) for feature in prepared.encoded.features]
+    assert len(lengths) == len(data.validation)
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    assert order != sorted(order)
+    data = replace(data, validation=tuple(data.validation[row] for row in order))
+    longest_first = prepare_task(task, data, TOKENIZER, 64, labels=prepared.labels).evaluate(model)
+    assert prepared.evaluate(model).metrics == pytest.approx(longest_first.metrics)
+    assert longest_first.score > 0
+
+
+def lengthened(example: Any, row: int) -> Any:
+    """Return an example with none to four more words, which change nothing about its label."""
+    words = ["or"] * (row % 5)
+    if isinstance(example, TaggedWords):
+        return replace(example, tokens=(*example.tokens, *words), tags=(*example.tags, *["O"] * len(words)))
+    field = "context" if isinstance(example, Question) else "text"
+    return replace(example, **{field: " ".join([getattr(example, field), *words])})

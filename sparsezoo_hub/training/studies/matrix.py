@@ -45,7 +45,7 @@ class StudyRun:
 
 
 def study_runs(file: StudyFile) -> list[StudyRun]:
-    """Return the runs of a study, the last axis changing fastest.
+    """Return the runs of a study: all of one seed before the next, the last axis changing fastest.
 
     Raises:
         RecipeError: if a run has no recipe, or its recipe has problems; those of all runs, each once.
@@ -71,6 +71,9 @@ def study_runs(file: StudyFile) -> list[StudyRun]:
             problems += [line.strip() for line in lines] or [head]
     if problems:
         raise problem_list(str(file.path), problems)
+    if SEED in file.study.axes:
+        seeds = list(file.study.axes[SEED])
+        runs.sort(key=lambda run: seeds.index(run.labels[SEED]))
     return runs
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.errors import CorpusError
 from sparsezoo_hub.training.evaluation import Evaluation, evaluated_outcomes
-from sparsezoo_hub.training.objectives import OBJECTIVES
+from sparsezoo_hub.training.objectives import IGNORED_LABEL, OBJECTIVES
 from sparsezoo_hub.training.tasks.batches import Encoded, Feature, check_tokenizer, padding_collator
 from sparsezoo_hub.training.tasks.question_answering import QuestionAnswering
 from sparsezoo_hub.training.tasks.shape import Shape
@@ -167,10 +167,12 @@ def judge(
         parts: number of examples of each part, in order, whose metrics are also given apart.
         batch_size: examples at once; the result does not depend on it.
     """
+    order = sorted(range(len(encoded.features)), key=lambda row: -len(encoded.features[row]["input_ids"]))
+    features = [encoded.features[row] for row in order]  # alike in length, so that little is padded
     heads: list[list[np.ndarray[Any, Any]]] = []
     totals = torch.zeros(3, dtype=torch.float64)  # loss, right ones, positions; weighted over the heads
     count = 0
-    for outcome in evaluated_outcomes(model, OBJECTIVES[task.kind], encoded.features, collate, batch_size):
+    for outcome in evaluated_outcomes(model, OBJECTIVES[task.kind], features, collate, batch_size):
         heads = heads or [[] for _ in outcome.predictions]
         for head, each in zip(heads, outcome.predictions, strict=True):
             logits = each.logits.float()
@@ -179,10 +181,24 @@ def judge(
             totals += each.weight * torch.tensor([float(losses), float(right), len(each.labels)])
             head.extend(logits.cpu().numpy())
         count += len(outcome.predictions[0].labels)
-    outcomes = shape.outcomes(encoded, heads)
+    outcomes = shape.outcomes(encoded, [_in_order(head, features, order) for head in heads])
     metrics = shape.metrics(outcomes)
     for name, (start, end) in zip(parts, pairwise(accumulate(parts.values(), initial=0)), strict=True):
         for metric, value in shape.metrics(outcomes[start:end]).items():
             metrics[f"{metric}_{name}"] = value
     loss, accuracy = float(totals[0] / totals[2]), float(totals[1] / totals[2])
     return Evaluation(loss, accuracy, count, metrics, task.metric)
+
+
+def _in_order(rows: Sequence[Any], features: Sequence[Feature], order: Sequence[int]) -> list[Any]:
+    """Return what was predicted for features, one row or one to each of their words, in their first order."""
+    left = iter(rows)
+    of_feature = {
+        row: list(islice(left, _num_rows(feature))) for row, feature in zip(order, features, strict=True)
+    }
+    return [each for row in range(len(order)) for each in of_feature[row]]
+
+
+def _num_rows(feature: Feature) -> int:
+    labels = feature.get("labels")
+    return int((labels != IGNORED_LABEL).sum()) if isinstance(labels, np.ndarray) else 1
