@@ -2,20 +2,32 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
+from sparsezoo_hub.cli.catalog import catalog
+from sparsezoo_hub.cli.compare import compare
 from sparsezoo_hub.cli.console import errors
+from sparsezoo_hub.cli.deprecate import deprecate
+from sparsezoo_hub.cli.diff import diff
 from sparsezoo_hub.cli.evaluate import evaluate
 from sparsezoo_hub.cli.export import export
+from sparsezoo_hub.cli.import_model import import_model
+from sparsezoo_hub.cli.info import info
 from sparsezoo_hub.cli.inspect import inspect
+from sparsezoo_hub.cli.listing import list_models
+from sparsezoo_hub.cli.mirror import mirror
 from sparsezoo_hub.cli.package import package
+from sparsezoo_hub.cli.promote import promote
 from sparsezoo_hub.cli.pull import pull
 from sparsezoo_hub.cli.push import push
 from sparsezoo_hub.cli.quickstart.command import quickstart
 from sparsezoo_hub.cli.recipes import recipes
+from sparsezoo_hub.cli.search import search
 from sparsezoo_hub.cli.serve import serve
 from sparsezoo_hub.cli.study import study
+from sparsezoo_hub.cli.tag import tag
 from sparsezoo_hub.cli.train import train
 from sparsezoo_hub.cli.transfer import transfer
 from sparsezoo_hub.cli.verify import verify
@@ -40,15 +52,26 @@ for verb in (
     package,
     inspect,
     verify,
+    search,
+    info,
+    compare,
+    catalog,
     push,
     pull,
-    serve,
+    diff,
+    tag,
+    promote,
+    deprecate,
+    mirror,
 ):
     app.command()(verb)
+app.command("list")(list_models)
+app.command("import")(import_model)
 app.add_typer(recipes, name="recipes")
+app.add_typer(serve, name="serve")
 
 
-def run_verb(main: typer.Typer) -> None:
+def run_verb(main: Callable[[], object]) -> None:
     """Run the command line; a known failure is one line on standard error and a code other than 0."""
     # Read at import by the libraries below: no calls home, and no quarrel between forks and tokenizers.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

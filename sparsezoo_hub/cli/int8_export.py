@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsezoo_hub.cli.stored_model import load_stored_model, stored_ranges
-from sparsezoo_hub.core.fake_quantization import CALIBRATED, Method
+from sparsezoo_hub.core.quantization_names import CALIBRATED, Method
 from sparsezoo_hub.errors import QuantizationError, write_errors
 from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.packaging.int8_parity import Int8Parity, check_onnx_int8

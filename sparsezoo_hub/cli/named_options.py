@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsezoo_hub.core.recipe import BACKBONE
-
 
 def named(values: Sequence[str] | None, default: str) -> dict[str, list[str]]:
     """Return the values by name; those without one under ``default``. A path with ``=`` in it is no name."""
@@ -29,4 +27,6 @@ def named_folders(values: Sequence[str] | None) -> dict[str, Path]:
 
 def named_parents(values: Sequence[str] | None) -> dict[str, str]:
     """Return models by parent, one without a name is the backbone; the last one given counts."""
+    from sparsezoo_hub.core.recipe import BACKBONE
+
     return {name: models[-1] for name, models in named(values, BACKBONE).items()}

@@ -12,6 +12,7 @@ Token = Annotated[str | None, typer.Option(help="Hub token; else that of `hf aut
 Endpoint = Annotated[
     str | None, typer.Option(help="Address of the Hub; else HF_ENDPOINT, else the public Hub.")
 ]
+Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 TextFiles = Annotated[
     list[Path] | None,
     typer.Option("--text", help="Text (txt, jsonl, jsonl.gz with a `text` field); repeat for more files."),

@@ -6,10 +6,12 @@ import typer
 
 from sparsezoo_hub.cli.console import console, print_json, say
 from sparsezoo_hub.cli.options import Json
+from sparsezoo_hub.cli.recipe_card import card
 
 recipes = typer.Typer(
     help="List, show and check recipes.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+recipes.command()(card)
 Reference = Annotated[str, typer.Argument(help="A YAML file, or a name of `recipes list`; NAME:VARIANT.")]
 
 

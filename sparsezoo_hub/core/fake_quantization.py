@@ -7,7 +7,7 @@ zero point of the weights is 0. Observers and fake quantization are torch's own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,8 @@ from sparsezoo_hub.errors import QuantizationError
 
 # Of the newest batch in the moving average of the inputs' ranges; torch's and SparseML's value.
 _INPUT_AVERAGING = 0.01
-Method = Literal["quantization-aware training", "post-training quantization"]
-# How ranges were found, as a file of them says.
-LEARNED: Method = "quantization-aware training"
-CALIBRATED: Method = "post-training quantization"
 # The largest code of a weight, on both sides.
 LARGEST_CODE = 127
-# Where ranges lie beside a model's weights, which stay floats.
-RANGES_FILE = "quantization.safetensors"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from torch import Tensor
 from sparsezoo_hub.core.thresholds import lowest
 from sparsezoo_hub.errors import MaskError, SparsityError
 
+_MAX_DIMENSIONS = 64  # of a tensor
+
 
 def check_sparsity(sparsity: float) -> float:
     """Return ``sparsity`` unchanged.
@@ -81,10 +83,13 @@ def unpack_mask(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     Raises:
         MaskError: if the number of bytes does not fit the shape, or a bit of the tail is set.
     """
+    if len(shape) > _MAX_DIMENSIONS:
+        raise MaskError(f"a mask has at most {_MAX_DIMENSIONS} dimensions, got {len(shape)}")
     numel = math.prod(shape)
-    if packed.dtype != torch.uint8 or packed.shape != (math.ceil(numel / 8),):
+    size = -(-numel // 8)
+    if packed.dtype != torch.uint8 or packed.shape != (size,):
         raise MaskError(
-            f"a mask of shape {shape} takes {math.ceil(numel / 8)} bytes of uint8, "
+            f"a mask of shape {shape} takes {size} bytes of uint8, "
             f"got {tuple(packed.shape)} of {packed.dtype}"
         )
     bits = np.unpackbits(packed.cpu().numpy(), bitorder="little")

@@ -22,6 +22,7 @@ from sparsezoo_hub.core.stage_settings import (
     Pruning,
     Quantization,
 )
+from sparsezoo_hub.errors import RecipeError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=96)]
 
@@ -161,7 +162,8 @@ class Provenance(Part):
 class Recipe(Part):
     """A family member, from its parents to its package.
 
-    ``tasks`` says what the user's own data of a task looks like.
+    ``tasks`` says what the user's own data of a task looks like. The recipe of a model that was made
+    elsewhere and imported has no stages; its ``package`` is its parent.
     """
 
     format: Literal[1] = 1
@@ -178,7 +180,13 @@ class Recipe(Part):
         """Return the stage of that name.
 
         Raises:
-            ValueError: if there is none; it lists the choices.
+            RecipeError: if the recipe has no stages at all, for its model was imported.
+            ValueError: if there is none of that name; it lists the choices.
         """
+        if not self.stages:
+            raise RecipeError(
+                f"the recipe {self.name} has no stages, for its model was made elsewhere and imported: there "
+                "is nothing to run; name another recipe"
+            )
         stages = {stage.name: stage for stage in self.stages}
         return stages[check_choice(name, stages, "stage")]

@@ -61,7 +61,7 @@ def inconsistencies(recipe: Recipe) -> list[Problem]:
     """Return every problem of a recipe whose parts are right by themselves."""
     if not recipe.parents:
         return [(("parents",), "a recipe needs at least one parent")]
-    if not recipe.stages:
+    if not recipe.stages and recipe.package not in recipe.parents:  # an imported model's recipe has none
         return [(("stages",), "a recipe needs at least one stage")]
     problems: list[Problem] = []
     known = [*recipe.parents]
@@ -69,7 +69,7 @@ def inconsistencies(recipe: Recipe) -> list[Problem]:
         problems += [((*("stages", index), *path), message) for path, message in _of_stage(stage, known)]
         known.append(stage.name)
     names = [stage.name for stage in recipe.stages]
-    if recipe.package not in names:
+    if names and recipe.package not in names:
         message = f"must name a stage ({', '.join(names)}), got {recipe.package!r}"
         problems.append((("package",), message))
     return problems

@@ -10,6 +10,8 @@ from sparsezoo_hub.errors import RecipeError
 
 # Aliases may multiply what a few lines hold; no recipe comes near this.
 _MAX_NODES = 50_000
+# Nor any number near this, which floats, tensors and messages can hold.
+_MAX_INT = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,12 @@ def read_nodes(text: str, source: str) -> Node:
     Raises:
         RecipeError: if the text is not YAML, holds no mapping, or a mapping has a key twice.
     """
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)  # refuses characters that YAML does not allow
         root = loader.get_single_node()
         node = None if root is None else _Reader(loader, source).read(root)
     except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
     if node is None or not isinstance(node.content, dict):
         got = None if node is None else node.plain
         raise RecipeError(f"{source} must hold a mapping with name, parents and stages, got {got!r:.80}")
@@ -117,15 +117,31 @@ class _Reader:
             return Node({key: self.read(value) for key, value in self._pairs(node)}, origin)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.read(each) for each in node.value], origin)
-        return Node(self.loader.construct_object(node), origin)
+        return Node(self._scalar(node), origin)
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         for key, value in node.value:
-            yield str(self.loader.construct_object(key, deep=True)), value
+            yield str(self._scalar(key)), value
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            value = self.loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError):  # PyYAML on a date of month 99, or on !!int x
+            value = _MAX_INT
+        if isinstance(value, int) and abs(value) >= _MAX_INT:
+            raise RecipeError(
+                f"{self.source}, line {node.start_mark.line + 1}: {node.value!r:.40} cannot be read: "
+                "put it in quotes if it is a text"
+            )
+        return value
 
     def _refuse_repeated(self, node: yaml.MappingNode) -> None:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(
+                    f"{self.source}, line {key.start_mark.line + 1}: a key must be a text, got a {key.id}"
+                )
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise RecipeError(
                     f"{self.source}, line {key.start_mark.line + 1}: {key.value!r} is there twice"

@@ -49,7 +49,7 @@ def one_line_refusals(doing: str, endpoint: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else None
         if status in _UNAUTHORIZED:
             raise HubError(
-                f"{doing}: {endpoint} refuses the token ({_said(error)}): give one with write access by "
+                f"{doing}: {endpoint} refuses the token ({_said(error)}): give one that may do this by "
                 "`hf auth login`, HF_TOKEN or --token"
             ) from None
         raise HubError(f"{doing}: {endpoint} answered {status}: {_said(error)}") from None

@@ -26,7 +26,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}; fetch or package it again") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PackageError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise PackageError(f"{path} must hold a JSON object, got {type(content).__name__}")

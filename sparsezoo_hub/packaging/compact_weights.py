@@ -9,7 +9,7 @@ as for a dense model, every tensor is there as it is, and the file is no smaller
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from sparsezoo_hub.packaging.weights_file import tensor_names
 
 _KEY = "compact_weights"
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its JSON header
-_REMEDY = "fetch or make the file again"
+REMEDY = "fetch or make the file again"
 
 Bytes = NDArray[np.uint8]
 
@@ -106,22 +106,60 @@ def expand_compact(compact: Path, out: Path) -> None:
     try:
         with safe_open(compact, framework="np") as file:
             sha256 = _sha256(compact, file.metadata() or {})
-            digest = hashlib.sha256()
-            with out.open("wb") as target:
-                for piece in _pieces(compact, file):
-                    digest.update(piece)
-                    target.write(piece)
+            put_together(compact, _pieces(compact, file), sha256, out)
     except (OSError, SafetensorError) as error:
-        out.unlink(missing_ok=True)
         raise PackageError(f"{compact} cannot be expanded to {out}: {error}") from None
-    except PackageError:
+
+
+def put_together(compact: Path, pieces: Iterable[bytes], sha256: str, out: Path) -> None:
+    """Write the pieces that a compact file stands for one after the other.
+
+    Args:
+        compact: the compact file, for messages.
+        pieces: the content; whatever it raises passes on.
+        sha256: of the whole, as the compact file promises it.
+        out: the file to write; nothing stays there if anything fails.
+
+    Raises:
+        PackageError: if the content is not the one that is promised.
+    """
+    digest = hashlib.sha256()
+    try:
+        with out.open("wb") as target:
+            for piece in pieces:
+                digest.update(piece)
+                target.write(piece)
+        if digest.hexdigest() != sha256:
+            raise PackageError(
+                f"{compact} expands to SHA-256 {digest.hexdigest()}, it promises {sha256}; {REMEDY}"
+            )
+    except BaseException:
         out.unlink(missing_ok=True)
         raise
-    if digest.hexdigest() != sha256:
-        out.unlink()
-        raise PackageError(
-            f"{compact} expands to SHA-256 {digest.hexdigest()}, it promises {sha256}; {_REMEDY}"
-        )
+
+
+def read_spans(weights: Path) -> dict[str, tuple[tuple[int, ...], Bytes]]:
+    """Return shape and bytes of every tensor of a weights file by name, mapped and not read.
+
+    Raises:
+        PackageError: if the file cannot be read as safetensors.
+    """
+    header, data = _read(weights)
+    return {span.name: (span.shape, data[span.start : span.end]) for span in _spans(weights, header)}
+
+
+def byte_tensor(path: Path, file: Any, name: str) -> Bytes:
+    """Return a row of bytes out of an opened compact file.
+
+    Raises:
+        PackageError: if it is not there, or something else.
+    """
+    if name not in file.keys():  # noqa: SIM118 - not a dict
+        raise PackageError(f"{path}: {name!r} is missing; {REMEDY}")
+    tensor: Bytes = file.get_tensor(name)
+    if tensor.dtype != np.uint8 or tensor.ndim != 1:
+        raise PackageError(f"{path}: {name!r} must be one row of bytes, got {tensor.dtype}; {REMEDY}")
+    return tensor
 
 
 def _read(path: Path) -> tuple[Bytes, Bytes]:
@@ -130,7 +168,7 @@ def _read(path: Path) -> tuple[Bytes, Bytes]:
             pass  # the library's own check: a header that fits the file, tensors without gaps
         content = np.memmap(path, dtype=np.uint8, mode="r")
     except (OSError, ValueError, SafetensorError) as error:
-        raise PackageError(f"{path} cannot be read as weights: {error}; {_REMEDY}") from None
+        raise PackageError(f"{path} cannot be read as weights: {error}; {REMEDY}") from None
     length = int.from_bytes(content[:_LENGTH_BYTES].tobytes(), "little")
     return content[: _LENGTH_BYTES + length], content[_LENGTH_BYTES + length :]
 
@@ -144,7 +182,7 @@ def _spans(path: Path, header: Bytes) -> Iterator[_Span]:
             if name != "__metadata__"
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PackageError(f"{path}: the header of the weights is malformed: {error}; {_REMEDY}") from None
+        raise PackageError(f"{path}: the header of the weights is malformed: {error}; {REMEDY}") from None
     yield from sorted(spans, key=lambda span: (span.start, span.end))
 
 
@@ -169,38 +207,29 @@ def _sha256(path: Path, metadata: Mapping[str, str]) -> str:
         return str(content["sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise PackageError(
-            f"{path} is no compact weights file: {error!r} in its metadata; {_REMEDY}"
+            f"{path} is no compact weights file: {error!r} in its metadata; {REMEDY}"
         ) from None
 
 
 def _pieces(path: Path, file: Any) -> Iterator[bytes]:
     names = set(file.keys())
-    header = _tensor(path, file, names, "header")
+    header = byte_tensor(path, file, "header")
     yield header.tobytes()
     for span in _spans(path, header):
         if f"dense/{span.name}" in names:
-            yield _tensor(path, file, names, f"dense/{span.name}").tobytes()
+            yield byte_tensor(path, file, f"dense/{span.name}").tobytes()
             continue
-        values = _tensor(path, file, names, f"values/{span.name}")
-        packed = _tensor(path, file, names, f"mask/{span.name}")
-        if math.ceil(math.prod(span.shape) / 8) != packed.size:
-            raise PackageError(f"{path}: mask of {span.name} does not fit its shape {span.shape}; {_REMEDY}")
+        values = byte_tensor(path, file, f"values/{span.name}")
+        packed = byte_tensor(path, file, f"mask/{span.name}")
+        if -(-math.prod(span.shape) // 8) != packed.size:
+            raise PackageError(f"{path}: mask of {span.name} does not fit its shape {span.shape}; {REMEDY}")
         try:
             mask = unpack_mask(torch.from_numpy(packed), span.shape).flatten().numpy()
         except MaskError as error:
-            raise PackageError(f"{path}: mask of {span.name}: {error}; {_REMEDY}") from None
+            raise PackageError(f"{path}: mask of {span.name}: {error}; {REMEDY}") from None
         width = (span.end - span.start) // mask.size if mask.size else 1
         if span.end - span.start != mask.size * width or values.size != int(mask.sum()) * width:
-            raise PackageError(f"{path}: values of {span.name} do not fit its mask; {_REMEDY}")
+            raise PackageError(f"{path}: values of {span.name} do not fit its mask; {REMEDY}")
         entries = np.zeros((mask.size, width), dtype=np.uint8)
         entries[mask] = values.reshape(-1, width)
         yield entries.tobytes()
-
-
-def _tensor(path: Path, file: Any, names: set[str], name: str) -> Bytes:
-    if name not in names:
-        raise PackageError(f"{path}: {name!r} is missing; {_REMEDY}")
-    tensor: Bytes = file.get_tensor(name)
-    if tensor.dtype != np.uint8 or tensor.ndim != 1:
-        raise PackageError(f"{path}: {name!r} must be one row of bytes, got {tensor.dtype}; {_REMEDY}")
-    return tensor

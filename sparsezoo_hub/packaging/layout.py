@@ -6,7 +6,7 @@ tokenizer) and what this package adds to them.
 
 from pathlib import Path
 
-from sparsezoo_hub.core.fake_quantization import RANGES_FILE
+from sparsezoo_hub.core.quantization_names import RANGES_FILE
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -28,8 +28,17 @@ PATTERN_FILES = (MASKS, SPARSITY_PLOT)
 # A package that also comes in int8 has these, any other has none of them.
 INT8_FILES = (QUANTIZATION, ONNX_INT8_MODEL)
 
-# What a Hub, git and the Hub's client put beside a package's own files; none of it belongs to the package.
-FOREIGN = (".gitattributes", ".git", ".cache")
+# The compact form of a package's large files, which only travels: a push makes it, a pull expands it. It
+# holds nothing of its own, so it is no part of the package; no loader looks for weights there.
+COMPACT_FOLDER = "compact"
+COMPACT_FILES = {
+    WEIGHTS: f"{COMPACT_FOLDER}/model.safetensors",
+    ONNX_MODEL: f"{COMPACT_FOLDER}/model.onnx.safetensors",
+    ONNX_INT8_MODEL: f"{COMPACT_FOLDER}/model_quantized.onnx.safetensors",
+}
+
+# What a push, a Hub, git and the Hub's client put beside a package's own files; none of it is the package's.
+FOREIGN = (".gitattributes", ".git", ".cache", COMPACT_FOLDER)
 
 
 def package_files(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from sparsezoo_hub.core.fake_quantization import Method
+from sparsezoo_hub.core.quantization_names import Method
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.layout import MANIFEST
 
@@ -202,24 +202,41 @@ def read_manifest(path: Path) -> Manifest:
         PackageError: if the file cannot be read, is no manifest, or was changed since it was written.
     """
     try:
-        text = path.read_bytes().decode()
-        content: Any = json.loads(text)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise PackageError(
             f"{path} is missing: {path.parent} is no package, name a package's folder"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise PackageError(f"{path} cannot be read as a manifest: {error}") from None
-    if not isinstance(content, dict):
-        raise PackageError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    digest = content.pop("digest", None)
+    return parse_manifest(content, str(path))
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Return the manifest that the bytes of a ``manifest.json`` hold.
+
+    Args:
+        content: the file's.
+        where: it comes from, for messages.
+
+    Raises:
+        PackageError: if it is no manifest, or was changed since it was written.
+    """
     try:
-        manifest = Manifest.model_validate(content)
+        text = content.decode()
+        said: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"{where} cannot be read as a manifest: {error}") from None
+    if not isinstance(said, dict):
+        raise PackageError(f"{where} must hold a JSON object, got {type(said).__name__}")
+    digest = said.pop("digest", None)
+    try:
+        manifest = Manifest.model_validate(said)
     except ValidationError as error:
-        raise PackageError(f"{path} is no manifest: {_first_problem(error)}") from None
+        raise PackageError(f"{where} is no manifest: {_first_problem(error)}") from None
     if manifest_text(manifest) != text:
         raise PackageError(
-            f"{path} was changed after packaging (its digest says {digest!r:.80}); fetch or package it again"
+            f"{where} was changed after packaging (its digest says {digest!r:.80}); fetch or package it again"
         )
     return manifest
 

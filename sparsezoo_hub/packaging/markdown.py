@@ -5,6 +5,8 @@ import unicodedata
 from typing import Any
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$!])")
+# What some renderers turn into a link by itself: an address on the web, or one of e-mail.
+_LINKED = re.compile(r"(:(?=//)|(?<=www)\.|@)", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -24,8 +26,8 @@ def one_line(value: object) -> str:
 
 
 def inline(value: Any) -> str:
-    """Return ``value`` as Markdown that shows its text: no markup, no HTML, no table cell comes out of it."""
+    """Return ``value`` as Markdown that shows its text: no markup, HTML, link or cell comes out of it."""
     if isinstance(value, Markdown):
         return value
-    text = _SPECIAL.sub(r"\\\1", one_line(value))
+    text = _LINKED.sub(r"\\\1", _SPECIAL.sub(r"\\\1", one_line(value)))
     return "".join(_HTML.get(each, each) for each in text)

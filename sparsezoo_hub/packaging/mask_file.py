@@ -25,7 +25,8 @@ class _Header(BaseModel):
 
     format: Literal[1] = 1
     digest: str
-    shapes: dict[str, tuple[Annotated[int, Field(ge=0)], ...]]
+    # A size is what an address can hold, so that messages about it stay short.
+    shapes: dict[str, tuple[Annotated[int, Field(ge=0, lt=1 << 63)], ...]]
 
 
 def write_masks(path: Path, masks: Mapping[str, Tensor]) -> None:
@@ -72,7 +73,7 @@ def read_masks(path: Path) -> dict[str, Tensor]:
     digest = mask_digest(masks)
     if digest != header.digest:
         raise PackageError(
-            f"{path}: the masks have digest {digest}, the metadata says {header.digest}; {_REMEDY}"
+            f"{path}: the masks have digest {digest}, the metadata says {header.digest!r:.90}; {_REMEDY}"
         )
     return masks
 
@@ -93,10 +94,10 @@ def _header(path: Path, metadata: Mapping[str, str]) -> _Header:
 
 def _mask(path: Path, name: str, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     # A claimed shape allocates nothing before it fits the bytes that are there.
-    if math.ceil(math.prod(shape) / 8) != packed.numel():
+    size = -(-math.prod(shape) // 8)
+    if size != packed.numel():
         raise PackageError(
-            f"{path}: {name} of shape {shape} takes {math.ceil(math.prod(shape) / 8)} bytes, "
-            f"got {packed.numel()}; {_REMEDY}"
+            f"{path}: {name} of shape {shape} takes {size} bytes, got {packed.numel()}; {_REMEDY}"
         )
     try:
         return unpack_mask(packed, shape)

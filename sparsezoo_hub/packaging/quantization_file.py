@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sparsezoo_hub.core.fake_quantization import LayerRanges, Method, ranges_tensors, tensors_ranges
+from sparsezoo_hub.core.fake_quantization import LayerRanges, ranges_tensors, tensors_ranges
+from sparsezoo_hub.core.quantization_names import Method
 from sparsezoo_hub.errors import PackageError, QuantizationError
 
 _KEY = "method"

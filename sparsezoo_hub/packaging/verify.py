@@ -18,6 +18,7 @@ from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.errors import PackageError, SparseZooError, VerificationError
 from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.architecture import LOCK_BLOCK, bare_model, model_class, read_config
+from sparsezoo_hub.packaging.card_claims import check_claims
 from sparsezoo_hub.packaging.card_metadata import check_card
 from sparsezoo_hub.packaging.int8_package import check_int8, check_ranges
 from sparsezoo_hub.packaging.int8_parity import check_onnx_int8
@@ -266,7 +267,9 @@ def _recipe_detail(package: _Opened) -> str:
 
 
 def _card_detail(package: _Opened) -> str:
-    data = check_card(package.folder / layout.CARD, sparse=not package.manifest.is_dense)
+    path = package.folder / layout.CARD
+    data = check_card(path, sparse=not package.manifest.is_dense)
+    check_claims(path, data, package.manifest.measurements.results)
     return f"loads, task {data.get('pipeline_tag')}, base model {data.get('base_model')}"
 
 

@@ -17,7 +17,7 @@ from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsi
 from sparsezoo_hub.errors import PackageError
 
 # Of one weight. Rounding and dead units leave a zero here and there; whoever prunes, prunes more.
-_ACCIDENTAL_SPARSITY = 0.1
+ACCIDENTAL_SPARSITY = 0.1
 
 
 def tensor_names(components: Iterable[str], tensors: Collection[str], source: str) -> dict[str, str]:
@@ -106,7 +106,7 @@ def check_dense(path: Path, components: Iterable[str]) -> None:
     measured = (
         measure_sparsity({name: tensor})[0] for name, tensor in read_tensors(path, wanted.__contains__)
     )
-    pruned = [each for each in measured if each.sparsity > _ACCIDENTAL_SPARSITY]
+    pruned = [each for each in measured if each.sparsity > ACCIDENTAL_SPARSITY]
     if pruned:
         raise PackageError(
             f"{path}: {len(pruned)} weights are pruned, {pruned[0].name} for example has a fraction of "

@@ -12,8 +12,6 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core import tiny
 from sparsezoo_hub.core.fake_quantization import (
-    LEARNED,
-    RANGES_FILE,
     fake_quantized,
     learned_ranges,
     ranges_tensors,
@@ -22,6 +20,7 @@ from sparsezoo_hub.core.fake_quantization import (
 from sparsezoo_hub.core.lineage import root_of
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
+from sparsezoo_hub.core.quantization_names import LEARNED, RANGES_FILE
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe, Stage
 from sparsezoo_hub.core.recipe_text import recipe_text
 from sparsezoo_hub.errors import CorpusError, RecipeError, write_errors
@@ -86,6 +85,7 @@ class RecipeRun:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         watcher: Watcher = ignore_progress,
     ) -> None:
+        recipe.stage(recipe.package)  # there is nothing to run in an imported model's
         overrides = dict(parents or {})
         for name in overrides:
             try:

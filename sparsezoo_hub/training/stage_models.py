@@ -9,8 +9,9 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sparsezoo_hub.core.fake_quantization import RANGES_FILE, apply_ranges, tensors_ranges
+from sparsezoo_hub.core.fake_quantization import apply_ranges, tensors_ranges
 from sparsezoo_hub.core.pattern_lock import PatternLock, is_locked, trusting_zeros
+from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.core.recipe import Stage
 from sparsezoo_hub.errors import LockError, MaskError, RecipeError
 from sparsezoo_hub.training.backbones import drop_stage_layers, num_positions

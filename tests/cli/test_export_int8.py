@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from transformers.exporters import ExportedModel
 
 from sparsezoo_hub.cli.stored_model import load_stored_model
-from sparsezoo_hub.core.fake_quantization import LEARNED
+from sparsezoo_hub.core.quantization_names import LEARNED
 from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.packaging.onnx_session import session_options
 from sparsezoo_hub.packaging.quantization_file import FoundRanges, write_ranges

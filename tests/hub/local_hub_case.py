@@ -1,11 +1,14 @@
 import json
+import os
+import subprocess
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from sparsezoo_hub.hub.local_hub.process import HubAddress
 
@@ -13,9 +16,16 @@ from sparsezoo_hub.hub.local_hub.process import HubAddress
 @dataclass(frozen=True)
 class LocalHub:
     address: HubAddress
-    root: Path
+    folder: Path | None
     api: HfApi
     client: httpx2.Client
+
+    @property
+    def root(self) -> Path:
+        """The Hub's folder, for tests that look into it."""
+        if self.folder is None:
+            pytest.skip("this Hub's folder cannot be looked into")
+        return self.folder
 
     @property
     def url(self) -> str:
@@ -27,6 +37,14 @@ class LocalHub:
 
     def git_dir(self, repo_id: str) -> Path:
         return self.root / "models" / f"{repo_id}.git"
+
+
+def run_client(hub: LocalHub, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that uses the client, in a process of its own: it reads its settings once."""
+    settings = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    return subprocess.run(
+        command, env={**os.environ, **settings, **env}, capture_output=True, text=True, check=False
+    )
 
 
 def send(hub: LocalHub, method: str, path: str, **request: Any) -> httpx2.Response:
@@ -54,3 +72,10 @@ def upload_address(hub: LocalHub, repo_id: str, sha256: str, size: int) -> str:
 def everything_in(folder: Path) -> dict[str, int]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+
+
+def put_text(api: HfApi, repo_id: str, path: str, text: str, **where: Any) -> str:
+    """Commit one file with the client, and return the commit's id."""
+    operation = CommitOperationAdd(path, text.encode())
+    made = api.create_commit(repo_id, [operation], commit_message=f"Write {path}", **where)
+    return str(made.oid)

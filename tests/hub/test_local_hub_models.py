@@ -85,8 +85,9 @@ def test_pages_of_a_list_join_to_the_whole_without_gaps_or_repeats(
     for _ in range(5):
         new_repo()
     address = f"{local_hub.url}/api/models"
+    headers = {"Authorization": f"Bearer {local_hub.token}"}
     whole = [model.id for model in local_hub.api.list_models()]
-    paged = [model["id"] for model in paginate(address, params={"limit": 2}, headers={})]
+    paged = [model["id"] for model in paginate(address, params={"limit": 2}, headers=headers)]
     assert len(whole) >= 5
     assert paged == whole
 

@@ -1,12 +1,14 @@
+import os
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_hub_case import LocalHub, commit, everything_in, file_line, send
 
-from sparsezoo_hub.hub.local_hub.names import check_file_path
+from sparsezoo_hub.hub.local_hub.names import check_file_path, check_repo_id
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 
 NAMES = st.one_of(
@@ -57,6 +59,18 @@ def test_no_path_reaches_outside_of_its_repository(
     assert inside <= {"HEAD", "config", "description", "info", "objects", "refs"}
 
 
+@settings(max_examples=300, deadline=None)
+@given(owner=NAMES, name=st.one_of(NAMES, st.just("m")))
+def test_a_repository_id_that_is_accepted_names_one_folder_two_levels_below(owner: str, name: str) -> None:
+    try:
+        repo_id = check_repo_id(owner, name)
+    except RefusalError:
+        return
+    for top in (Path("/hub/models"), Path("/hub/moved")):
+        path = Path(os.path.normpath(f"{top}/{repo_id}.git"))
+        assert (path.parent.parent, path.parent.name, path.name) == (top, owner, f"{name}.git")
+
+
 @pytest.mark.parametrize("name", ["..", "%2e%2e/%2e%2e", "..%2f..%2fx", "a%2f..%2f..", ".git", "%00", "%ff"])
 def test_no_repository_name_reaches_outside_of_the_root(local_hub: LocalHub, name: str) -> None:
     for address in (
@@ -74,3 +88,6 @@ def test_no_repository_name_reaches_outside_of_the_root(local_hub: LocalHub, nam
         connection.close()
     created = send(local_hub, "POST", "/api/repos/create", json={"name": name, "organization": ".."})
     assert created.status_code == 400
+    for target in (f"../{name}", f"{name}/x", f"org/{name}/x"):
+        body = {"fromRepo": "org/model-0", "toRepo": target}
+        assert send(local_hub, "POST", "/api/repos/move", json=body).status_code in {400, 404}

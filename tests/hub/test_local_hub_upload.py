@@ -185,10 +185,6 @@ def test_a_repository_is_created_once_and_deleted(local_hub: LocalHub) -> None:
     assert api.create_repo("local/brief").repo_id == "local/brief"
 
 
-def test_what_this_hub_does_not_hold_is_refused_in_a_sentence(local_hub: LocalHub, repo_id: str) -> None:
+def test_what_this_hub_does_not_hold_is_refused_in_a_sentence(local_hub: LocalHub) -> None:
     with pytest.raises(Exception, match="holds model repositories only"):
         local_hub.api.create_repo("org/data", repo_type="dataset")
-    with pytest.raises(Exception, match="open to all who reach it"):
-        local_hub.api.create_repo("org/secret", private=True)
-    with pytest.raises(Exception, match="has no pull requests"):
-        local_hub.api.upload_file(repo_id=repo_id, path_or_fileobj=b"x", path_in_repo="x.txt", create_pr=True)

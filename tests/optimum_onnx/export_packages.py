@@ -20,8 +20,8 @@ import transformers
 from packaging_case import RECIPE, TEXTS, magnitude_masks, tiny_contents
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from sparsezoo_hub.core.fake_quantization import CALIBRATED
 from sparsezoo_hub.core.pattern_lock import PatternLock
+from sparsezoo_hub.core.quantization_names import CALIBRATED
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.hub.local_hub.process import running_hub
 from sparsezoo_hub.hub.push import push_package

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from packaging_case import TEXTS, rehashed, tiny_contents
 from safetensors.torch import load_file, save_file
 
-from sparsezoo_hub.core.fake_quantization import LEARNED
+from sparsezoo_hub.core.quantization_names import LEARNED
 from sparsezoo_hub.errors import QuantizationError, VerificationError
 from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.packaging.manifest import Manifest, manifest_text, read_manifest, write_manifest

@@ -15,6 +15,7 @@ from sparsezoo_hub.core.recipe import Provenance
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.card_metadata import check_card, head_of
+from sparsezoo_hub.packaging.card_template import family_of
 from sparsezoo_hub.packaging.manifest import (
     Measurements,
     Parents,
@@ -22,7 +23,7 @@ from sparsezoo_hub.packaging.manifest import (
     TaskResult,
     WeightSizes,
 )
-from sparsezoo_hub.packaging.model_card import CardSubject, family_of, render_card
+from sparsezoo_hub.packaging.model_card import CardSubject, render_card
 
 NASTY = (
     "| a | b |\n|---|---|\n| c | d |",
@@ -117,18 +118,21 @@ def plain(text: str) -> str:
     return " ".join(dropped.split())
 
 
+HARMLESS = form(render_card(with_text("harmless")))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60) | st.text("|`*_[]()<>#-\n{}!$&\\~: \t'\"%@", max_size=30))
 def test_no_text_changes_the_cards_form(text: str) -> None:
     card = render_card(with_text(text))
-    assert form(card) == form(render_card(with_text("harmless")))
+    assert form(card) == HARMLESS
 
 
 @pytest.mark.parametrize("text", NASTY)
 def test_nasty_texts_stay_text(text: str) -> None:
     card = render_card(with_text(text))
     data = ModelCard(card).data.to_dict()
-    assert form(card) == form(render_card(with_text("harmless")))
+    assert form(card) == HARMLESS
     assert set(data) <= {
         "language", "license", "library_name", "pipeline_tag", "tags", "metrics", "model-index", "base_model",
     }  # fmt: skip
@@ -229,7 +233,7 @@ def test_a_base_model_that_is_no_hub_id_is_left_out(
 def test_the_card_cites_the_three_papers() -> None:
     text = render_card(tiny_subject())
     for title in ("Prune Once for All", "Sparse*BERT", "oBERTa"):
-        assert f"title   = {{{title}" in text or f"title  = {{{title}" in text
+        assert f"title   = {{{title}" in text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparsezoo_hub.core.fake_quantization import CALIBRATED, LEARNED, LayerRanges, ranges_tensors
+from sparsezoo_hub.core.fake_quantization import LayerRanges, ranges_tensors
+from sparsezoo_hub.core.quantization_names import CALIBRATED, LEARNED
 from sparsezoo_hub.errors import PackageError, QuantizationError
 from sparsezoo_hub.packaging.quantization_file import (
     FoundRanges,

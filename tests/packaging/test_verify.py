@@ -1,5 +1,6 @@
 import hashlib
 import json
+import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsezoo_hub.errors import VerificationError
+from sparsezoo_hub.packaging.layout import package_files
 from sparsezoo_hub.packaging.manifest import Manifest, read_manifest, write_manifest
 from sparsezoo_hub.packaging.verify import require_verified, verify_package
 
@@ -21,6 +23,9 @@ FILES = (
     "sparsity.png", "tokenizer.json", "tokenizer_config.json",
     "onnx/model.onnx", "onnx/model.onnx.data", "onnx/export.json", "onnx/config.json",
 )  # fmt: skip
+
+
+NUM_FLIPS = 20  # of single bits, in every file
 
 
 def failed(folder: Path) -> list[str]:
@@ -55,6 +60,22 @@ def test_a_changed_byte_in_any_file_is_found(package: Path, name: str) -> None:
     path.write_bytes(content[:-1] or b"\0")
     assert failed(package)
     path.write_bytes(content)
+    assert failed(package) == []
+
+
+def test_every_flipped_bit_is_found_and_its_file_named(package: Path) -> None:
+    draw = random.Random(7)  # noqa: S311
+    assert sorted(FILES) == package_files(package)
+    for name in FILES:
+        path = package / name
+        content = bytearray(path.read_bytes())
+        for bit in draw.sample(range(8 * len(content)), min(NUM_FLIPS, 8 * len(content))):
+            content[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(content)
+            (problem,) = [check for check in verify_package(package) if not check.ok]
+            assert name in problem.detail, (name, bit)
+            content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
     assert failed(package) == []
 
 
@@ -134,6 +155,15 @@ def edited_recipe(old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def edited_card(old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        card = (folder / "README.md").read_text()
+        assert old in card
+        (folder / "README.md").write_text(card.replace(old, new, 1))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "check", "message"),
     [
@@ -172,6 +202,13 @@ def edited_recipe(old: str, new: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "config.json").write_text("[]"), "zeros", "must hold a JSON object"),
         (lambda folder: (folder / "config.json").write_text("{"), "zeros", "is not JSON"),
         (lambda folder: (folder / "README.md").write_text("# bare"), "card", "YAML block"),
+        (
+            edited_card("value: 0.8125", "value: 0.9125"),
+            "card",
+            r"claims accuracy 0\.9125 on parts \(validation, text-classification\), which the manifest",
+        ),
+        (edited_card("type: parts", "type: sst2"), "card", "claims accuracy 0.8125 on sst2"),
+        (edited_card("split: validation", "split: test"), "card", r"on parts \(test,"),
         (
             lambda folder: (folder / "model.safetensors").write_text("no"),
             "zeros",

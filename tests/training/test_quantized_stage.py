@@ -12,12 +12,8 @@ from torch.utils.data import Subset
 from transformers import AutoModelForSequenceClassification
 
 from sparsezoo_hub import PatternLock
-from sparsezoo_hub.core.fake_quantization import (
-    RANGES_FILE,
-    FakeQuantizedLinear,
-    apply_ranges,
-    tensors_ranges,
-)
+from sparsezoo_hub.core.fake_quantization import FakeQuantizedLinear, apply_ranges, tensors_ranges
+from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun

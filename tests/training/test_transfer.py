@@ -7,8 +7,8 @@ from run_case import NUM_LOCKED, SHORT_RECIPE, encoder_zeros, tiny_recipe
 from task_case import write_task
 from transformers import AutoConfig
 
-from sparsezoo_hub.core.fake_quantization import RANGES_FILE
 from sparsezoo_hub.core.objective_settings import TaskSettings
+from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.run import RESULT, TEST, RecipeRun, ignore_progress
 from sparsezoo_hub.training.stage_data import EVERY

@@ -12,6 +12,7 @@ from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 CARD_FILE = "README.md"
 MAX_METADATA = 256 << 10
 MAX_DEPTH = 40
+MAX_INT = 1 << 63  # a longer number could be written in no answer
 
 _FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)(?:^---[ \t]*\r?(?:\n|\Z))", re.DOTALL | re.MULTILINE)
 
@@ -52,14 +53,16 @@ def read_metadata(card: str) -> dict[str, Any] | None:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise CardError("the metadata must not use YAML aliases ('*name'): write the value out")
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, CardError):
-            raise
+    except CardError:
+        raise
+    except Exception as error:  # PyYAML raises KeyError on !!bool x, IndexError and AttributeError on others
         raise CardError(f"the metadata is no valid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return None
     if not isinstance(data, dict):
         raise CardError(f"the metadata must be a mapping of keys to values, got a {type(data).__name__}")
+    data.pop("ignore_metadata_errors", None)  # an argument of the client's own reader of cards
+    plain = {_text(key): _plain(value, 0) for key, value in data.items()}
     for key, (types, meaning) in _FIELDS.items():
         value = data.get(key)
         texts_wanted = key != "model-index"
@@ -68,7 +71,7 @@ def read_metadata(card: str) -> dict[str, Any] | None:
             or (isinstance(value, list) and texts_wanted and not all(isinstance(item, str) for item in value))
         ):
             raise CardError(f"{key!r} must be {meaning}, got {value!r}")
-    return {_text(key): _plain(value, 0) for key, value in data.items()}
+    return plain
 
 
 def check_card(content: bytes) -> dict[str, Any] | None:
@@ -117,6 +120,8 @@ def _plain(value: Any, depth: int) -> Any:
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, int) and abs(value) >= MAX_INT:
+        raise CardError("the metadata must not hold a number of more than 18 digits: put it in quotes")
     if value is None or isinstance(value, (int, float)):
         return value
     return _text(value)

@@ -11,20 +11,25 @@ from sparsezoo_hub.hub.local_hub.card_metadata import CARD_FILE, check_card
 from sparsezoo_hub.hub.local_hub.commit_stream import AddFile, AddLarge, CommitRequest, Delete, Operation
 from sparsezoo_hub.hub.local_hub.large_files import LargeFiles
 from sparsezoo_hub.hub.local_hub.lfs_pointer import LfsPointer, is_large, parse_pointer
-from sparsezoo_hub.hub.local_hub.names import OWN_NAME
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError, entry_not_found
 from sparsezoo_hub.hub.local_hub.repositories import REGULAR_FILE, write_commit
-from sparsezoo_hub.hub.local_hub.revisions import find_branch
-from sparsezoo_hub.hub.local_hub.trees import commit_date, iter_history, list_entries, split_message
+from sparsezoo_hub.hub.local_hub.revisions import find_branch, find_pull_request, pull_request_number
+from sparsezoo_hub.hub.local_hub.trees import (
+    author_of,
+    commit_date,
+    iter_history,
+    list_entries,
+    split_message,
+)
 
 # A file of the tree to be: git's SHA-1 if it is there already, else what to write.
 _Files = dict[str, ObjectID | AddFile | LfsPointer]
 
 
 def make_commit(
-    repo: Repo, repo_id: str, revision: str, request: CommitRequest, large_files: LargeFiles
+    repo: Repo, repo_id: str, revision: str, request: CommitRequest, large_files: LargeFiles, author: str
 ) -> Commit:
-    """Commit `request` to a branch and return the commit.
+    """Commit `request` to a branch, or to a pull request, and return the commit.
 
     Everything is checked before anything is written, and the branch moves last: a refusal or a kill leaves
     it where it was. A request that changes nothing returns the branch's commit, so that a client that
@@ -33,15 +38,20 @@ def make_commit(
     Args:
         repo: the repository, locked for writing.
         repo_id: its id, for messages.
-        revision: name of the branch.
+        revision: name of the branch, or full reference of the pull request.
         request: what the client sent.
         large_files: where large files are.
+        author: name of the account that commits.
 
     Raises:
         RefusalError: 404 for a branch or a deleted file that is not there, 412 if the branch has moved on,
             400 for a large file that was not uploaded, a bad card, or a file in a folder's place.
     """
-    ref, head = find_branch(repo, repo_id, revision)
+    num = pull_request_number(revision)
+    if num is None:
+        ref, head = find_branch(repo, repo_id, revision)
+    else:
+        ref, head = find_pull_request(repo, repo_id, num)
     head_id = head.id.decode()
     if request.parent is not None and not head_id.startswith(request.parent.lower()):
         raise RefusalError(
@@ -49,20 +59,47 @@ def make_commit(
             f"the branch {revision!r} of {repo_id} stands at {head_id}, not at {request.parent}: somebody"
             " else committed meanwhile; look at their commit and try again",
         )
-    entries = list_entries(repo, head) or []
+    tree = build_tree(repo, head, request, large_files)
+    if tree == head.tree:
+        return head
+    return write_commit(repo, ref, tree, [head.id], request.message, author)
+
+
+def build_tree(repo: Repo, start: Commit, request: CommitRequest, large_files: LargeFiles) -> ObjectID:
+    """Return the tree that has the files of `start`, changed by `request`.
+
+    Args:
+        repo: the repository.
+        start: the commit to begin from.
+        request: what the client sent.
+        large_files: where large files are.
+
+    Raises:
+        RefusalError: as `make_commit`; nothing was written then.
+    """
+    entries = list_entries(repo, start) or []
     files: _Files = {entry.path: entry.oid for entry in entries if not entry.is_folder}
     for operation in request.operations:
-        _apply(files, operation, large_files, head_id)
+        _apply(files, operation, large_files, start.id.decode())
     _check_folders(files)
 
     blobs = []
     for path, content in files.items():
         oid = content if isinstance(content, bytes) else _write_blob(repo, content, large_files)
         blobs.append((path.encode(), oid, REGULAR_FILE))
-    tree = commit_tree(repo.object_store, blobs)
-    if tree == head.tree:
-        return head
-    return write_commit(repo, ref, tree, [head.id], request.message)
+    return commit_tree(repo.object_store, blobs)
+
+
+def squash_history(repo: Repo, repo_id: str, branch: str, message: str, author: str) -> Commit:
+    """Make a branch one commit that has its files and no past, and return the commit.
+
+    Pull requests stay good: each knows what it was opened at.
+
+    Raises:
+        RefusalError: 404, if there is no such branch.
+    """
+    ref, head = find_branch(repo, repo_id, branch)
+    return write_commit(repo, ref, head.tree, [], message, author)
 
 
 def list_commits(repo: Repo, start: Commit, first: int, count: int) -> tuple[list[dict[str, Any]], bool]:
@@ -83,7 +120,7 @@ def list_commits(repo: Repo, start: Commit, first: int, count: int) -> tuple[lis
                 "id": commit.id.decode(),
                 "title": title,
                 "message": message,
-                "authors": [{"user": OWN_NAME}],
+                "authors": [{"user": author_of(commit)}],
                 "date": commit_date(commit),
             }
         )

@@ -64,6 +64,14 @@ class LargeFiles:
         aside.replace(note)
         return digest.hexdigest()
 
+    def take(self, aside: Path, pointer: LfsPointer) -> None:
+        """Move a file that is `pointer`'s, and that the disk has, among the others."""
+        path = self.path(pointer.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.replace(path)
+        for folder in path.parents[:3]:  # the upper two may be new as well
+            sync_folder(folder)
+
     def arriving(self) -> "ArrivingFile":
         """Return a file to write into; `keep` puts it among the others."""
         return ArrivingFile(self, self._arriving / secrets.token_hex(16))
@@ -112,10 +120,7 @@ class ArrivingFile:
             )
         self._sync()
         self._file.close()
-        path = self._store.path(pointer.sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._aside.replace(path)
-        sync_folder(path.parent)
+        self._store.take(self._aside, pointer)
         return pointer
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from dulwich.objects import Commit
 from dulwich.repo import Repo
 
+from sparsezoo_hub.hub.local_hub.accounts import Account
 from sparsezoo_hub.hub.local_hub.card_metadata import CARD_FILE, CardError, derive_tags, read_metadata
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH, Repositories, created_at
@@ -57,9 +58,10 @@ class ModelIndex:
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, Any]] = {}
 
-    def find(self, query: ModelQuery) -> tuple[list[dict[str, Any]], str | None]:
-        """Return a page of models, and where the next one begins if there is one."""
-        found = [model for repo_id in self._repositories.ids() if (model := self._read(repo_id, query))]
+    def find(self, query: ModelQuery, account: Account) -> tuple[list[dict[str, Any]], str | None]:
+        """Return a page of models that `account` may see, and where the next one begins if there is one."""
+        ids = self._repositories.ids()
+        found = [model for repo_id in ids if (model := self._read(repo_id, query, account))]
         found.sort(key=lambda model: _place(model, query.sort), reverse=True)
         if query.cursor is not None:
             after = _decode_cursor(query.cursor)
@@ -67,34 +69,41 @@ class ModelIndex:
         page = found[: query.limit]
         return page, _encode_cursor(_place(page[-1], query.sort)) if len(found) > len(page) and page else None
 
-    def _read(self, repo_id: str, query: ModelQuery) -> dict[str, Any] | None:
+    def _read(self, repo_id: str, query: ModelQuery, account: Account) -> dict[str, Any] | None:
         author = repo_id.split("/", maxsplit=1)[0]
         if query.author is not None and author.lower() != query.author.lower():
             return None
         if not all(word in repo_id.lower() for word in query.words):
             return None
         try:
+            private = self._repositories.is_private(repo_id)
+            if not account.may_read(repo_id, private=private):
+                return None
             with self._repositories.opened(repo_id) as repo:
                 commit = find_commit(repo, repo_id, DEFAULT_BRANCH)
                 with self._lock:
                     model = self._known.get(repo_id)
                 if model is None or model["sha"] != commit.id.decode():
-                    model = describe_model(repo, repo_id, commit)
+                    model = describe_model(repo, repo_id, commit, private=private)
                     with self._lock:
                         self._known[repo_id] = model
         except RefusalError:
-            # Deleted between the listing and now.
+            # Deleted between the listing and now, or damaged: the others are still to be found.
             return None
-        return model if set(query.tags) <= set(model["tags"]) else None
+        # What was read of the commit may be older than the visibility.
+        return {**model, "private": private} if set(query.tags) <= set(model["tags"]) else None
 
 
-def describe_model(repo: Repo, repo_id: str, commit: Commit, *, sizes: bool = False) -> dict[str, Any]:
+def describe_model(
+    repo: Repo, repo_id: str, commit: Commit, *, private: bool, sizes: bool = False
+) -> dict[str, Any]:
     """Return what the client's `model_info` expects.
 
     Args:
         repo: the repository.
         repo_id: its id.
         commit: the revision.
+        private: whether only its owner may see it.
         sizes: whether to tell the size and the ids of every file.
     """
     entries = [entry for entry in list_entries(repo, commit) or [] if not entry.is_folder]
@@ -113,7 +122,7 @@ def describe_model(repo: Repo, repo_id: str, commit: Commit, *, sizes: bool = Fa
         "sha": commit.id.decode(),
         "lastModified": commit_date(commit),
         "createdAt": created_at(repo),
-        "private": False,
+        "private": private,
         "gated": False,
         "disabled": False,
         "tags": derive_tags(metadata),
@@ -146,7 +155,7 @@ def _encode_cursor(place: tuple[str, str]) -> str:
 def _decode_cursor(cursor: str) -> tuple[str, str]:
     try:
         date, repo_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         date = repo_id = None
     if not isinstance(date, str) or not isinstance(repo_id, str):
         raise RefusalError(

@@ -9,15 +9,18 @@ from collections.abc import Iterable
 
 from dulwich.index import validate_path_element_hfs, validate_path_element_ntfs
 from dulwich.refs import Ref, check_ref_format
+from huggingface_hub.constants import HF_URI_TYPE_PREFIXES
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 
-OWN_NAME = "local"  # the account that the write token belongs to, and the owner of "name" alone
+OWN_NAME = "local"  # the administrator, and the owner of "name" alone where they ask
 MAX_PATH_BYTES = 1024
 MAX_PART_BYTES = 255
 RESERVED_OWNERS = frozenset({"api"})  # the server's own routes begin with it
+# The client reads these at the beginning of an address as a kind of repository.
+_KINDS = frozenset(HF_URI_TYPE_PREFIXES)
 
 _REF_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
 _COMMIT_ID = re.compile(r"[0-9a-fA-F]{40}")
@@ -34,11 +37,28 @@ def check_repo_id(owner: str, name: str) -> str:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise RefusalError(400, f"{repo_id!r} is no repository id: {error}") from None
-    if owner.lower() in RESERVED_OWNERS:
+    if owner.lower() in RESERVED_OWNERS | _KINDS:
         raise RefusalError(
             400, f"{repo_id!r} is no repository id: the owner {owner!r} is reserved, choose another"
         )
     return repo_id
+
+
+def check_owner(name: str) -> str:
+    """Return `name` if it can own repositories.
+
+    Raises:
+        RefusalError: 400, if it cannot.
+    """
+    try:
+        check_repo_id(name, "model")
+    except RefusalError:
+        raise RefusalError(
+            400,
+            f"{name!r} cannot own repositories: use letters, digits, '.', '_' and '-', and no name that"
+            " addresses begin with, as 'api' and 'models'",
+        ) from None
+    return name
 
 
 def check_file_path(path: object) -> str:

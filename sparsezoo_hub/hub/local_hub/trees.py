@@ -158,6 +158,11 @@ def parent_of(repo: Repo, commit: Commit) -> Commit | None:
     return parent if isinstance(parent, Commit) else None
 
 
+def author_of(commit: Commit) -> str:
+    """Return the name of the account that made a commit."""
+    return str(commit.author.decode("utf-8", "replace").partition(" <")[0])
+
+
 def split_message(commit: Commit) -> tuple[str, str]:
     """Return a commit's title and the rest of its message."""
     title, _, rest = commit.message.decode("utf-8", "replace").partition("\n")

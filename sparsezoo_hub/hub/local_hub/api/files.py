@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from sparsezoo_hub.hub.local_hub.api.request_parts import hub_of, repo_id_of, segment_of
+from sparsezoo_hub.hub.local_hub.api.access import read_repo
+from sparsezoo_hub.hub.local_hub.api.request_parts import segment_of
 from sparsezoo_hub.hub.local_hub.byte_ranges import parse_range
 from sparsezoo_hub.hub.local_hub.large_files import READ_SIZE
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError, entry_not_found, repository_not_found
@@ -18,12 +19,8 @@ from sparsezoo_hub.hub.local_hub.trees import find_entry, read_file
 
 def resolve(request: Request) -> Response:
     """Send a file, or the part of it that is asked for; large files come from the disk piece by piece."""
-    repo_id, revision, path = (
-        repo_id_of(request),
-        segment_of(request, "revision"),
-        segment_of(request, "path"),
-    )
-    hub = hub_of(request)
+    hub, repo_id = read_repo(request)
+    revision, path = segment_of(request, "revision"), segment_of(request, "path")
     with hub.repositories.opened(repo_id) as repo:
         commit = find_commit(repo, repo_id, revision)
         commit_id = commit.id.decode()

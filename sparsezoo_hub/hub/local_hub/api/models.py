@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sparsezoo_hub.hub.local_hub.api.request_parts import hub_of, is_set, number_of, repo_id_of, segment_of
+from sparsezoo_hub.hub.local_hub.api.access import account_of, read_repo
+from sparsezoo_hub.hub.local_hub.api.request_parts import hub_of, is_set, number_of, segment_of
 from sparsezoo_hub.hub.local_hub.models import SORT_KEYS, ModelQuery, describe_model
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError, repository_not_found
 from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH
@@ -37,7 +38,7 @@ def list_models(request: Request) -> JSONResponse:
         limit=max(1, number_of(request, "limit", MOST_MODELS, MOST_MODELS)),
         cursor=parameters.get("cursor"),
     )
-    page, cursor = hub_of(request).models.find(query)
+    page, cursor = hub_of(request).models.find(query, account_of(request))
     hidden = set() if _EXPANDING & set(parameters) else {"cardData", "siblings"}
     models = [{key: value for key, value in model.items() if key not in hidden} for model in page]
     headers = {}
@@ -48,13 +49,15 @@ def list_models(request: Request) -> JSONResponse:
 
 def model_info(request: Request) -> JSONResponse:
     """Tell everything about a model, at a revision or at its default branch."""
-    repo_id = repo_id_of(request)
+    hub, repo_id = read_repo(request)
     revision = DEFAULT_BRANCH
     if "revision" in request.path_params:
         revision = segment_of(request, "revision")
-    with hub_of(request).repositories.opened(repo_id) as repo:
+    private = hub.repositories.is_private(repo_id)
+    with hub.repositories.opened(repo_id) as repo:
         commit = find_commit(repo, repo_id, revision)
-        described: dict[str, Any] = describe_model(repo, repo_id, commit, sizes=is_set(request, "blobs"))
+        blobs = is_set(request, "blobs")
+        described: dict[str, Any] = describe_model(repo, repo_id, commit, private=private, sizes=blobs)
     return JSONResponse(described)
 
 

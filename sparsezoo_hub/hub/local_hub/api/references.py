@@ -6,27 +6,25 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sparsezoo_hub.hub.local_hub import revisions
-from sparsezoo_hub.hub.local_hub.api.request_parts import (
-    hub_of,
-    read_json,
-    repo_id_of,
-    require_write,
-    segment_of,
-)
+from sparsezoo_hub.hub.local_hub.api.access import read_repo, write_repo
+from sparsezoo_hub.hub.local_hub.api.request_parts import is_set, read_json, segment_of
 from sparsezoo_hub.hub.local_hub.names import is_unicode
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH
 
 
 def list_refs(request: Request) -> JSONResponse:
-    """List the branches and tags."""
-    with hub_of(request).repositories.opened(repo_id_of(request)) as repo:
-        return JSONResponse(revisions.list_references(repo))
+    """List the branches and tags, and the pull requests if they are asked for."""
+    hub, repo_id = read_repo(request)
+    with hub.repositories.opened(repo_id) as repo:
+        listed = revisions.list_references(repo, pull_requests=is_set(request, "include_prs"))
+    return JSONResponse(listed)
 
 
 async def create_branch(request: Request) -> JSONResponse:
     """Create a branch."""
-    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "branch")
+    hub, repo_id = write_repo(request)
+    name = segment_of(request, "branch")
     start = (await read_json(request)).get("startingPoint") or DEFAULT_BRANCH
     if not isinstance(start, str):
         raise RefusalError(400, f"startingPoint must name a revision, got {start!r}")
@@ -41,7 +39,8 @@ async def create_branch(request: Request) -> JSONResponse:
 
 def delete_branch(request: Request) -> JSONResponse:
     """Delete a branch."""
-    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "branch")
+    hub, repo_id = write_repo(request)
+    name = segment_of(request, "branch")
     with hub.repositories.locked(repo_id) as repo:
         revisions.delete_branch(repo, repo_id, name)
     return JSONResponse({"branch": name})
@@ -49,7 +48,8 @@ def delete_branch(request: Request) -> JSONResponse:
 
 async def create_tag(request: Request) -> JSONResponse:
     """Create a tag at the revision that the address names."""
-    hub, repo_id, revision = require_write(request), repo_id_of(request), segment_of(request, "revision")
+    hub, repo_id = write_repo(request)
+    revision = segment_of(request, "revision")
     body = await read_json(request)
     name, message = body.get("tag"), body.get("message")
     if not isinstance(name, str) or not (message is None or isinstance(message, str)):
@@ -67,7 +67,8 @@ async def create_tag(request: Request) -> JSONResponse:
 
 def delete_tag(request: Request) -> JSONResponse:
     """Delete a tag."""
-    hub, repo_id, name = require_write(request), repo_id_of(request), segment_of(request, "revision")
+    hub, repo_id = write_repo(request)
+    name = segment_of(request, "revision")
     with hub.repositories.locked(repo_id) as repo:
         revisions.delete_tag(repo, repo_id, name)
     return JSONResponse({"tag": name})

@@ -1,4 +1,4 @@
-"""What routes read from a request: names, the token, the body."""
+"""What routes read from a request: names, numbers, the body."""
 
 import json
 from contextlib import suppress
@@ -10,7 +10,6 @@ from starlette.requests import ClientDisconnect, Request
 from sparsezoo_hub.hub.local_hub.hub_state import HubState
 from sparsezoo_hub.hub.local_hub.names import check_repo_id
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError, repository_not_found
-from sparsezoo_hub.hub.local_hub.tokens import same_token
 
 MAX_JSON = 8 << 20
 
@@ -67,25 +66,6 @@ def number_of(request: Request, name: str, default: int, most: int) -> int:
     if not text.isascii() or not text.isdecimal():
         raise RefusalError(400, f"{name}={text!r}: must be a whole number from 0 on")
     return min(int(text), most) if len(text) <= 18 else most  # noqa: PLR2004 - more digits are over any `most`
-
-
-def require_write(request: Request) -> HubState:
-    """Return the Hub that a request is for, if it carries the write token.
-
-    Raises:
-        RefusalError: 401, if it does not.
-    """
-    hub = hub_of(request)
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and same_token(given.strip(), hub.token):
-        return hub
-    got = "another one" if given else "none"
-    raise RefusalError(
-        401,
-        f"this needs the write token of this Hub, got {got}: pass token=..., or set HF_TOKEN, to what the"
-        " file 'token' in the Hub's folder holds",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
 
 
 async def read_body(request: Request, most: int = MAX_JSON) -> bytes:

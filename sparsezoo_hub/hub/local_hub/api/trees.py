@@ -9,14 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sparsezoo_hub.hub.local_hub.api.request_parts import (
-    hub_of,
-    is_set,
-    number_of,
-    read_body,
-    repo_id_of,
-    segment_of,
-)
+from sparsezoo_hub.hub.local_hub.api.access import read_repo
+from sparsezoo_hub.hub.local_hub.api.request_parts import is_set, number_of, read_body, segment_of
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError, entry_not_found
 from sparsezoo_hub.hub.local_hub.revisions import find_commit
 from sparsezoo_hub.hub.local_hub.trees import (
@@ -33,12 +27,13 @@ MOST_PATHS = 1000
 
 def list_tree(request: Request) -> JSONResponse:
     """List a folder, a page at a time."""
-    repo_id, revision = repo_id_of(request), segment_of(request, "revision")
+    hub, repo_id = read_repo(request)
+    revision = segment_of(request, "revision")
     folder = segment_of(request, "folder") if "folder" in request.path_params else ""
     recursive, expand = is_set(request, "recursive"), is_set(request, "expand")
     first = number_of(request, "cursor", 0, 1 << 40)
     count = max(1, number_of(request, "limit", MOST_ENTRIES, MOST_ENTRIES))
-    with hub_of(request).repositories.opened(repo_id) as repo:
+    with hub.repositories.opened(repo_id) as repo:
         commit = find_commit(repo, repo_id, revision)
         commit_id = commit.id.decode()
         entries = list_entries(repo, commit, folder, recursive=recursive)
@@ -58,7 +53,8 @@ def list_tree(request: Request) -> JSONResponse:
 
 async def paths_info(request: Request) -> JSONResponse:
     """Describe the given paths; those that are not there are left out."""
-    repo_id, revision = repo_id_of(request), segment_of(request, "revision")
+    hub, repo_id = read_repo(request)
+    revision = segment_of(request, "revision")
     try:
         form = parse_qs((await read_body(request)).decode(), max_num_fields=MOST_PATHS + 1)
     except ValueError:
@@ -67,7 +63,7 @@ async def paths_info(request: Request) -> JSONResponse:
     expand = form.get("expand", ["false"])[0].lower() in {"1", "true"}
 
     def describe() -> list[dict[str, Any]]:
-        with hub_of(request).repositories.opened(repo_id) as repo:
+        with hub.repositories.opened(repo_id) as repo:
             return _describe_paths(repo, repo_id, revision, paths, expand=expand)
 
     return JSONResponse(await run_in_threadpool(describe))

@@ -4,10 +4,12 @@ The client asks for every file whether it is to come inside the commit ("regular
 With hf_xet installed, which is its default, it sends an "lfs" file through Xet and never by LFS, and does
 not tell beforehand. So files up to `MAX_INLINE` come inside the commit, and are kept as large files here.
 A client that uploads by LFS can ask for that with the header `X-Upload-Mode: lfs`, and needs less memory.
+
+There is no Xet storage here. hf_xet could be told to use a folder (`local://...`), but then the client itself
+would write into it: only on this machine, as whoever runs it, past tokens, private repositories and limits.
 """
 
 import base64
-import binascii
 from typing import Any
 
 from dulwich.ignore import IgnoreFilter
@@ -18,11 +20,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 
-from sparsezoo_hub.hub.local_hub.api.request_parts import read_json, repo_id_of, require_write, segment_of
+from sparsezoo_hub.hub.local_hub.api.proposals import committed_repo
+from sparsezoo_hub.hub.local_hub.api.request_parts import read_json, segment_of
+from sparsezoo_hub.hub.local_hub.file_sizes import check_file_size
 from sparsezoo_hub.hub.local_hub.inline_content import MAX_INLINE
 from sparsezoo_hub.hub.local_hub.large_files import LargeFiles
 from sparsezoo_hub.hub.local_hub.lfs_pointer import is_large
-from sparsezoo_hub.hub.local_hub.names import check_file_path
+from sparsezoo_hub.hub.local_hub.names import check_file_path, is_unicode
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 from sparsezoo_hub.hub.local_hub.revisions import find_commit
 from sparsezoo_hub.hub.local_hub.trees import find_entry, read_file
@@ -35,24 +39,26 @@ NO_XET_PATH = (
 
 async def preupload(request: Request) -> JSONResponse:
     """Tell, for every file, how to send it, whether to ignore it, and what is there already."""
-    hub, repo_id, revision = require_write(request), repo_id_of(request), segment_of(request, "revision")
-    if "create_pr" in request.query_params:
-        raise RefusalError(
-            400, "create_pr: this Hub has no pull requests; commit to a branch made with create_branch"
-        )
+    revision = segment_of(request, "revision")
+    hub, repo_id = committed_repo(request, revision)
     body = await read_json(request)
-    files = body.get("files")
+    files, rules = body.get("files"), body.get("gitIgnore")
     if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
         raise RefusalError(400, f"files must be a list with path, sample and size, got {files!r:.80}")
+    if isinstance(rules, str) and not is_unicode(rules):
+        raise RefusalError(400, "gitIgnore must be valid Unicode, and is not")
     prefers_lfs = request.headers.get(MODE_HEADER) == "lfs"
 
     def answer() -> list[dict[str, Any]]:
         with hub.repositories.opened(repo_id) as repo:
             commit = find_commit(repo, repo_id, revision)
-            ignored = _ignore_rules(repo, commit, body.get("gitIgnore"))
-            return [
+            ignored = _ignore_rules(repo, commit, rules)
+            plans = [
                 _plan(repo, commit, file, ignored, hub.large_files, prefers_lfs=prefers_lfs) for file in files
             ]
+        for file in files:
+            check_file_size(file["path"], file["size"], hub.largest_file)
+        return plans
 
     return JSONResponse({"files": await run_in_threadpool(answer)})
 
@@ -87,7 +93,7 @@ def _plan(
         raise RefusalError(400, f"{path}: size must be a number of bytes, got {size!r}")
     try:
         sample = base64.b64decode(str(file.get("sample", "")), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise RefusalError(400, f"{path}: sample must be base64") from None
     by_lfs = size > MAX_INLINE or (prefers_lfs and is_large(path, sample, size))
     plan: dict[str, Any] = {

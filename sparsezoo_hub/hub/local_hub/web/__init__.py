@@ -1,0 +1,1 @@
+"""The Hub's pages for people: rendered here, without scripts and without anything from elsewhere."""
