@@ -59,7 +59,7 @@ columns: [task]
 """
 # Four runs, of one task.
 SHORT = STUDY.replace("[sst2, bc2gm]", "[sst2]")
-KEYS = ["dense_sst2_seed-0", "dense_sst2_seed-1", "pruned_sst2_seed-0", "pruned_sst2_seed-1"]
+KEYS = ["dense_sst2_seed-0", "pruned_sst2_seed-0", "dense_sst2_seed-1", "pruned_sst2_seed-1"]
 MACHINE = Machine(hardware="a machine", versions={"python": "3"})
 
 
