@@ -80,7 +80,7 @@ def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
     """Return the recipe as it was run, every length in steps, with what it was run on."""
     settings = {name: each[0].settings for name, each in results.items()}
     sources = {
-        name: _source_name(run.overrides.get(name) or parent.pretrained)
+        name: model_name(run.overrides.get(name) or parent.pretrained)
         or f"{parent.model_type}, initialised at random"
         for name, parent in run.recipe.parents.items()
     }
@@ -103,7 +103,7 @@ def versions(*names: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def _source_name(source: str | None) -> str | None:
+def model_name(source: str | None) -> str | None:
     """Return a model's name: its package's, its folder's, or its Hub id. A place says nothing to others."""
     if source is None or not Path(source).is_dir():
         return source

@@ -62,7 +62,7 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
 ) -> None:
     """Fine-tune a model on a task, its pattern locked: choose on validation, repeat, test once, package."""
     from sparsezoo_hub.cli.progress_display import ProgressDisplay
-    from sparsezoo_hub.cli.recipe_package import package_run
+    from sparsezoo_hub.cli.recipe_package import model_name, package_run
     from sparsezoo_hub.core.names import check_choice, slug
     from sparsezoo_hub.core.objective_settings import TaskSettings
     from sparsezoo_hub.core.search_grids import GRIDS, Grid
@@ -97,8 +97,9 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
         own=TaskSettings(
             fields=_fields(field), labels=_listed(labels), positive=_listed(positive), metric=metric
         ),
+        name=model_name(model),
     )
-    folder = out or Path("runs") / slug(f"{Path(model).name}-{task}")
+    folder = out or Path("runs") / slug(f"{Path(settings.name or model).name}-{task}")
     with ProgressDisplay() as display:
         done = run_transfer(settings, folder, data, Limits(max_steps=max_steps, bf16=bf16), display)
     manifest = package_run(done.run, done.results, folder / "package", tests=done.test)

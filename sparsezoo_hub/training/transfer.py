@@ -58,6 +58,7 @@ class TransferSettings:
         quantize: whether a quantization-aware session follows (Prune OFA, appendix D).
         fraction: share of the training examples.
         own: what the user's files look like, where they differ from the task's format.
+        name: what the model is called; that of its folder or its Hub id if None.
     """
 
     model: str
@@ -72,6 +73,7 @@ class TransferSettings:
     quantize: bool = False
     fraction: float = 1.0
     own: TaskSettings = field(default_factory=TaskSettings)
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,10 +197,10 @@ def transfer_recipe(settings: TransferSettings, point: Point) -> Recipe:
                 **taught,
             }
         )
-    name = slug(f"{parents[BACKBONE].pretrained}-{task.name}")
+    called = settings.name or parents[BACKBONE].pretrained
     content = {
-        "name": name,
-        "summary": f"{parents[BACKBONE].pretrained} fine-tuned on {task.name}.",
+        "name": slug(f"{called}-{task.name}"),
+        "summary": f"{called} fine-tuned on {task.name}.",
         "parents": parents,
         "tasks": {} if settings.own == TaskSettings() else {task.name: settings.own},
         "stages": stages,

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dulwich.object_store import BaseObjectStore
+from dulwich.object_store import BaseObjectStore, DiskObjectStore
 from dulwich.objects import Commit, ObjectID, Tag, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
@@ -13,10 +13,30 @@ from dulwich.repo import Repo
 from sparsezoo_hub.hub.local_hub.large_files import sync_folder
 
 
+def open_durably(folder: Path) -> Repo:
+    """Open a repository; every object that is added to it is synced to the disk.
+
+    dulwich would read that from the repository's configuration too, but git warns of it at every clone.
+
+    Args:
+        folder: the bare repository.
+
+    Raises:
+        NotGitRepository: if it is none; OSError, ValueError or KeyError, if it is damaged.
+    """
+    repo = Repo(str(folder))
+    if not isinstance(repo.object_store, DiskObjectStore):
+        raise TypeError(
+            f"{folder}: must keep its objects on the disk, got a {type(repo.object_store).__name__}"
+        )
+    repo.object_store.fsync_object_files = True
+    return repo
+
+
 def move_reference(repo: Repo, ref: Ref, oid: ObjectID) -> None:
     """Let `ref` stand at a commit or tag, once the disk has it and everything that came with it.
 
-    The content of every object is synced when it is written (`core.fsyncObjectFiles`). Here follow the
+    The content of every object is synced when it is written (`open_durably`). Here follow the
     names in the folders of objects: only when they are on the disk too is the reference written, synced
     and renamed into place, and then its own folder synced. Objects that a commit shares with its first
     parent were synced with that.

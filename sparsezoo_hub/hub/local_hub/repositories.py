@@ -17,7 +17,7 @@ from dulwich.objects import Blob, Commit, ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from sparsezoo_hub.hub.local_hub.durable_references import move_reference
+from sparsezoo_hub.hub.local_hub.durable_references import move_reference, open_durably
 from sparsezoo_hub.hub.local_hub.large_files import sync_folder
 from sparsezoo_hub.hub.local_hub.lfs_pointer import git_attributes
 from sparsezoo_hub.hub.local_hub.moved_ids import MovedIds
@@ -74,11 +74,10 @@ class Repositories:
         aside = self._aside / secrets.token_hex(16)
         with Repo.init_bare(aside, mkdir=True, default_branch=DEFAULT_BRANCH.encode()) as repo:
             config = repo.get_config()
-            config.set((b"core",), b"fsyncObjectFiles", True)
             config.set(*CREATED_AT, datetime.now(UTC).strftime(DATE_FORMAT).encode())
             config.set(*VISIBILITY, b"private" if private else PUBLIC)
             config.write_to_path()
-        with Repo(str(aside)) as repo:
+        with open_durably(aside) as repo:
             attributes = Blob.from_string(git_attributes())
             repo.object_store.add_object(attributes)
             tree = commit_tree(repo.object_store, [(b".gitattributes", attributes.id, REGULAR_FILE)])
@@ -194,7 +193,7 @@ class Repositories:
         if not path.is_dir():
             raise repository_not_found(repo_id)
         try:
-            repo = Repo(str(path))
+            repo = open_durably(path)
         except (OSError, ValueError, KeyError, NotGitRepository) as error:
             if not path.is_dir():
                 raise repository_not_found(repo_id) from None
