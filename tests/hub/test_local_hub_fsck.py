@@ -5,6 +5,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,16 @@ def test_a_flipped_bit_in_any_object_or_large_file_is_found(root: Path) -> None:
         flipped = bytearray(content)
         flipped[numbers.randrange(len(content))] ^= 1 << numbers.randrange(8)
         overwrite(path, flipped)
-        assert check_root(root).problems != [], path
+        assert check_root(root).problems != [] or unpacks_alike(content, flipped), path
         overwrite(path, content)
     assert check_root(root).problems == []
+
+
+def unpacks_alike(content: bytes, flipped: bytes) -> bool:
+    """Whether the bit is one of the few that zlib leaves unused, as those behind its last symbol."""
+    with suppress(zlib.error):
+        return zlib.decompress(flipped) == zlib.decompress(content)
+    return False
 
 
 def test_leftovers_of_a_kill_are_listed_and_are_no_problem(root: Path) -> None:
