@@ -39,6 +39,8 @@ class Node:
         """Return the origin of the value at ``path``, or of the nearest one above it that is there."""
         node = self
         for part in path:
+            if not isinstance(node.content, dict | list):
+                break
             try:
                 node = node.content[part]
             except (KeyError, IndexError, TypeError):

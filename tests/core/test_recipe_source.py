@@ -22,3 +22,8 @@ def test_aliases_that_multiply_are_refused() -> None:
     )
     with pytest.raises(RecipeError, match=r"r\.yaml has more than 50000 values"):
         parse_recipe(text, "r.yaml")
+
+
+def test_a_path_that_goes_on_in_a_text_has_the_origin_of_the_text() -> None:
+    node = read_nodes("a: word\n", "f.yaml")
+    assert node.origin_of(["a", 0]) == node.content["a"].origin
