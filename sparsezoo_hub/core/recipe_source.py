@@ -39,10 +39,9 @@ class Node:
         """Return the origin of the value at ``path``, or of the nearest one above it that is there."""
         node = self
         for part in path:
-            if not isinstance(node.content, dict | list):
-                break
+            inside: Any = node.content if isinstance(node.content, dict | list) else {}
             try:
-                node = node.content[part]
+                node = inside[part]
             except (KeyError, IndexError, TypeError):
                 break
         return node.origin
