@@ -96,14 +96,14 @@ def kill_at_random_moments(root: Path, rounds: int, seed: int = 0) -> KillRounds
     """
     numbers = random.Random(seed)  # noqa: S311 - not for secrets
     seen = KillRounds()
-    made, pace = 0, 1.0
+    pace = 1.0
     for _ in range(rounds):
         with running_server(root) as server:
             HfApi(endpoint=server.url, token=server.token).create_repo(REPO, exist_ok=True)
             before = len(seen.acknowledged)
             # Within about the time of two commits, however fast this machine is just now.
             killer = threading.Timer(numbers.uniform(0, 2 * pace), server.kill)
-            pace = _commit_until_killed(server, killer, made, seen.acknowledged) or pace
+            pace = _commit_until_killed(server, killer, seen.acknowledged) or pace
             killer.join()
         seen.rounds += 1
         report = check_root(root)
@@ -117,21 +117,18 @@ def kill_at_random_moments(root: Path, rounds: int, seed: int = 0) -> KillRounds
         seen.acknowledged = history
         for number in range(before, len(history)):
             _check_revision(root, history[number], number)
-        made = len(history)
-    seen.commits = made
+    seen.commits = len(seen.acknowledged)
     _git(root, "fsck", "--strict", "--full")
     return seen
 
 
-def _commit_until_killed(
-    server: Server, killer: threading.Timer, first: int, acknowledged: list[str]
-) -> float | None:
+def _commit_until_killed(server: Server, killer: threading.Timer, acknowledged: list[str]) -> float | None:
     """Commit until the server is gone, and return how long the last commit took that was answered."""
     took = None
     with httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}) as client:
         killer.start()
         try:
-            for number in count(first):
+            for number in count(len(acknowledged)):
                 lines = [{"key": "header", "value": {"summary": f"commit {number}"}}]
                 for path in FILES:
                     content = b64encode(_content(path, number)).decode()

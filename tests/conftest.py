@@ -1,10 +1,11 @@
-"""What every test shares: one thread, and one finished package."""
+"""What every test shares: one thread, one finished package, and a cache of its own for who asks for one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from packaging_case import tiny_contents
 
 from sparsezoo_hub.packaging.package import write_package
@@ -25,3 +26,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written") / "package"
     write_package(folder, tiny_contents())
     return folder
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The client's cache is an empty folder of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

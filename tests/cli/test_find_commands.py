@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from find_case import write_model, write_zoo
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi
 
 from sparsezoo_hub.core.recipe import Provenance
 from sparsezoo_hub.core.recipe_text import recipe_text
@@ -29,7 +29,7 @@ class Zoo:
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
+def zoo(own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
     """The models of ``write_zoo``, one private, and one that its recipe made in full."""
     root = tmp_path_factory.mktemp("zoo")
     folders = write_zoo(root)
@@ -37,8 +37,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
     provenance = Provenance(parents={"backbone": "google-bert/bert-base-uncased"}, data={}, versions={})
     text = recipe_text(recipe.model_copy(update={"provenance": provenance}))
     folders["whole"] = write_model(root / "whole", name=recipe.name, files={"recipe.yaml": text.encode()})
-    with pytest.MonkeyPatch.context() as patch, running_hub(root / "hub") as address:
-        patch.setattr(constants, "HF_HUB_CACHE", str(root / "cache"))
+    with running_hub(root / "hub") as address:
         api = HfApi(endpoint=address.url, token=address.token)
         for name, folder in folders.items():
             api.create_repo(f"zoo/{name}", private=name == "closed")

@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi
 
 from sparsezoo_hub.hub.local_hub.process import HubAddress, running_hub
 from sparsezoo_hub.packaging.verify import verify_package
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces"),
+    pytest.mark.usefixtures("own_cache"),
+]
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")

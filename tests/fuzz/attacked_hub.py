@@ -16,6 +16,7 @@ from sparsezoo_hub.hub.local_hub.server import ROUTES
 
 SECONDS = 120  # for one answer, on a machine that is busy with something else
 REPO = "org/attacked"
+AS_JSON = {"Authorization": "Bearer TOKEN", "Content-Type": "application/json"}
 _PARAMETER = re.compile(r"\{\w+(?::\w+)?\}")
 
 Request = tuple[str, str, dict[str, str], bytes]
@@ -60,13 +61,12 @@ class AttackedHub:
         files = (path for path in self.root.parent.rglob("*") if path.is_file())
         return {str(path): path.stat().st_size for path in files if not path.is_relative_to(self.root)}
 
-    def create(self) -> int:
+    def create(self) -> None:
         """Make sure that there is a repository to attack."""
         body = json.dumps({"name": "attacked", "organization": "org"}).encode()
-        return self.send("POST", "/api/repos/create", dict(_RIGHT), body)
+        self.send("POST", "/api/repos/create", AS_JSON, body)
 
 
-_RIGHT = (("Authorization", "Bearer TOKEN"), ("Content-Type", "application/json"))
 _SEGMENTS = (
     "org", "attacked", "main", "refs%2Fpr%2F1", "refs/pr/1", "README.md", "a/b", "1", "0", "-1", "..",
     "%2e%2e",

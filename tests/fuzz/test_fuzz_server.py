@@ -4,7 +4,7 @@ import socket
 from base64 import b64encode
 
 import pytest
-from attacked_hub import REPO, SECONDS, AttackedHub, Request, requests
+from attacked_hub import AS_JSON, REPO, SECONDS, AttackedHub, Request, requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,8 +81,7 @@ def test_what_was_found_once_is_refused(
     attacked_hub: AttackedHub, method: str, target: str, body: dict[str, object]
 ) -> None:
     attacked_hub.create()
-    headers = {"Authorization": "Bearer TOKEN", "Content-Type": "application/json"}
-    assert 400 <= attacked_hub.send(method, target, headers, json.dumps(body).encode()) < BROKEN
+    assert 400 <= attacked_hub.send(method, target, AS_JSON, json.dumps(body).encode()) < BROKEN
 
 
 def test_a_card_that_no_answer_can_carry_is_refused_before_it_breaks_every_listing(

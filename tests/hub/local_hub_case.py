@@ -39,6 +39,16 @@ class LocalHub:
         return self.root / "models" / f"{repo_id}.git"
 
 
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "--git-dir", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def stored(root: Path, sha256: str) -> Path:
+    """Where the Hub under ``root`` keeps a large file."""
+    return root / "objects" / sha256[:2] / sha256[2:4] / sha256
+
+
 def run_client(hub: LocalHub, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command that uses the client, in a process of its own: it reads its settings once."""
     settings = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_UPDATE_CHECK": "1"}

@@ -1,9 +1,7 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from find_case import result, write_model, write_zoo
-from huggingface_hub import constants
 from local_hub_case import LocalHub
 from PIL import Image
 
@@ -12,12 +10,7 @@ from sparsezoo_hub.hub.comparison import Measure, compare_models
 from sparsezoo_hub.hub.comparison_plot import draw_comparison
 from sparsezoo_hub.hub.model_profile import read_profile
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

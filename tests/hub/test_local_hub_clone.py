@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cutting_proxy import place
 from huggingface_hub import HfApi
 from local_hub_case import LocalHub
 
@@ -267,10 +268,9 @@ def test_a_client_that_goes_away_leaves_no_process_behind(local_hub: LocalHub, r
         f"POST /{repo_id}/git-upload-pack HTTP/1.1\r\nHost: hub\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: application/x-git-upload-pack-request\r\n\r\n"
     )
-    host, port = local_hub.url.removeprefix("http://").split(":")
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect((host, int(port)))
+        client.connect(place(local_hub.url))
         client.sendall(request.encode() + body)
         assert client.recv(64).startswith(b"HTTP/1.1 200 OK")
         children = psutil.Process(local_hub.address.pid).children()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from local_hub_case import git
 from typer.testing import CliRunner
-from upkeep_case import OLD, REPO, TEXT, TWO_DAYS, fill, git, large_file, object_file, overwrite, snapshot
+from upkeep_case import OLD, REPO, TEXT, TWO_DAYS, fill, large_file, object_file, overwrite, snapshot
 
 from sparsezoo_hub.cli.app import app
 from sparsezoo_hub.errors import HubError
@@ -37,7 +38,9 @@ def test_a_sound_hub_has_no_problems_and_every_object_was_looked_at(root: Path) 
     before = snapshot(root)
     report = check_root(root)
     assert (report.problems, report.leftovers, report.served) == ([], [], False)
-    counted = [git(root, f"org/{name}", "rev-list", "--objects", "--all") for name in ("a", "b", "gone")]
+    counted = [
+        git(root / f"models/org/{name}.git", "rev-list", "--objects", "--all") for name in ("a", "b", "gone")
+    ]
     # rev-list leaves out the annotated tag itself
     assert report.git_objects == sum(len(lines.splitlines()) for lines in counted)
     assert (report.repositories, report.large_files, report.large_bytes) == (3, 5, 4 * 3000 + 3)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_hub_case import git
 from typer.testing import CliRunner
-from upkeep_case import ALONE, SIDE, fill, git, large_file, make_old, object_file, snapshot
+from upkeep_case import ALONE, REPO, SIDE, fill, large_file, make_old, object_file, snapshot
 
 from sparsezoo_hub.cli.app import app
 from sparsezoo_hub.errors import HubError
@@ -49,7 +50,7 @@ def test_garbage_is_what_no_reference_needs_and_its_bytes_are_told(root_with_gar
     report = check_root(root)
     assert (report.problems, report.leftovers, report.large_files) == ([], [], 3)
     assert collect_garbage(root).garbage == []
-    git(root, "org/a", "fsck", "--strict", "--full")
+    git(root / REPO, "fsck", "--strict", "--full")
 
 
 def test_what_is_younger_than_a_day_stays(root_with_garbage: Path) -> None:
@@ -59,7 +60,7 @@ def test_what_is_younger_than_a_day_stays(root_with_garbage: Path) -> None:
     assert (collected.garbage, collected.young) == ([], 4)
     make_old(root)
     # The commit alone is young, and keeps what it needs.
-    unreachable = git(root, "org/a", "fsck", "--unreachable", "--no-reflogs").split()
+    unreachable = git(root / REPO, "fsck", "--unreachable", "--no-reflogs").split()
     os.utime(object_file(root, unreachable[unreachable.index("commit") + 1]))
     collected = collect_garbage(root)
     assert [each.path for each in collected.garbage] == [large_file(root, ALONE)]
@@ -110,7 +111,7 @@ def test_stopped_after_any_removal_the_hub_is_sound_and_the_rest_goes_next_time(
                 collect_garbage(root)
         assert check_root(root).problems == []
         # Not even what nothing needs lacks anything.
-        git(root, "org/a", "fsck", "--strict", "--full")
+        git(root / REPO, "fsck", "--strict", "--full")
         assert len(collect_garbage(root).garbage) == 5 - most
 
 

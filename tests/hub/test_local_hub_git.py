@@ -1,16 +1,10 @@
-import subprocess
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
-from local_hub_case import LocalHub
+from local_hub_case import LocalHub, git
 
 from sparsezoo_hub.hub.local_hub.process import running_hub
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "--git-dir", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_git_itself_finds_the_repository_sound_and_tells_the_same_history(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from huggingface_hub import HfApi
-from local_hub_case import LocalHub, everything_in, run_client, send
+from local_hub_case import LocalHub, everything_in, run_client, send, stored
 
 from sparsezoo_hub.hub.local_hub.process import running_hub
 
@@ -54,10 +54,6 @@ def start(client: httpx2.Client, token: str, repo_id: str, size: int = SIZE) -> 
 @pytest.fixture
 def upload(local_hub: LocalHub, repo_id: str) -> Upload:
     return start(local_hub.client, local_hub.token, repo_id)
-
-
-def stored(root: Path, digest: str) -> Path:
-    return root / "objects" / digest[:2] / digest[2:4] / digest
 
 
 def broken(content: bytes) -> Iterator[bytes]:

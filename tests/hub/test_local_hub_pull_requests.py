@@ -1,12 +1,11 @@
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, DiscussionComment, HfApi
 from huggingface_hub.community import DiscussionCommit, DiscussionStatusChange
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
-from local_hub_case import LocalHub, commit, file_line, put_text, send
+from local_hub_case import LocalHub, commit, file_line, git, put_text, send
 
 from sparsezoo_hub.hub.local_hub.process import running_hub
 
@@ -231,17 +230,12 @@ def test_a_kill_leaves_no_pull_request_or_a_whole_one_and_no_merge_or_a_whole_on
         assert api.get_discussion_details("org/after", 1).events[:-1] == after.events
 
 
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "--git-dir", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def as_if_killed_in_a_merge(folder: Path, parent: str) -> None:
     """Let the record of a merged pull request say only what was about to happen."""
     record = folder / "discussions" / "1.json"
     data = json.loads(record.read_text())
     data["status"] = "open"
-    tree = git(folder, "rev-parse", "main^{tree}")
+    tree = git(folder, "rev-parse", "main^{tree}").strip()
     meant = {"parent": parent, "tree": tree, "events": [data["events"].pop()]}
     data["pull_request"] |= {"merging": meant, "merge_commit": None}
     record.write_text(json.dumps(data))

@@ -11,7 +11,7 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.utils._runtime import is_xet_available
-from local_hub_case import LocalHub
+from local_hub_case import LocalHub, git, stored
 
 CARD = "---\nlicense: mit\ntags: [sparse]\n---\n# A model\n"
 
@@ -64,11 +64,9 @@ def test_large_files_are_stored_under_their_sha256_with_a_pointer_in_git(
     local_hub.api.upload_folder(repo_id=repo_id, folder_path=package)
     weights = (package / "model.safetensors").read_bytes()
     sha256 = hashlib.sha256(weights).hexdigest()
-    assert (local_hub.root / "objects" / sha256[:2] / sha256[2:4] / sha256).read_bytes() == weights
-    git = ["git", "--git-dir", str(local_hub.git_dir(repo_id)), "show", "main:model.safetensors"]
-    pointer = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+    assert stored(local_hub.root, sha256).read_bytes() == weights
     expected = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize 3000000\n"
-    assert pointer == expected
+    assert git(local_hub.git_dir(repo_id), "show", "main:model.safetensors") == expected
 
 
 def test_a_client_with_xet_off_pushes_by_lfs_and_only_once(

@@ -6,21 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cutting_proxy import counting_proxy
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 from local_hub_case import LocalHub
-from manage_case import counting_proxy
 
 from sparsezoo_hub.errors import HubError
 from sparsezoo_hub.hub.contents import Stored, stored_files
 from sparsezoo_hub.hub.local_hub.process import HubAddress, running_hub
 from sparsezoo_hub.hub.mirror import Mirrored, mirror_ends, mirror_repository, mirrored_repositories
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 LARGE = b"weights" * 30_000
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")

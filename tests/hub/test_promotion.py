@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 from local_hub_case import LocalHub
-from manage_case import manifest_of, variant
+from manage_case import lowered, variant
 from markdown_it import MarkdownIt
 
 from sparsezoo_hub.errors import HubError, PackageError, VerificationError
@@ -17,15 +17,13 @@ from sparsezoo_hub.hub.pull import pull_package
 from sparsezoo_hub.hub.push import push_package
 from sparsezoo_hub.hub.tags import tag_revision
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces"),
+    pytest.mark.usefixtures("own_cache"),
+]
 HOSTILE = (
     "<script>alert(1)</script>\n---\nnew_version: evil/one\n# big | [x](javascript:1) `` ![i](http://e/v)"
 )
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture
@@ -60,14 +58,7 @@ def test_what_is_broken_or_promises_less_is_not_promoted(
     written: Path, local_hub: LocalHub, there: dict[str, str], tmp_path: Path
 ) -> None:
     release = push_package(written, "org/guarded", **there)
-    sparsity = manifest_of(written).sparsity.model_copy(update={"target": 0.8995})
-    lower = variant(
-        written,
-        tmp_path / "lower",
-        {"recipe.yaml": ("final_sparsity: 0.9", "final_sparsity: 0.8995")},
-        sparsity=sparsity,
-    )
-    push_package(lower, "org/guarded", revision="staging", **there)
+    push_package(lowered(written, tmp_path / "lower"), "org/guarded", revision="staging", **there)
     with pytest.raises(PackageError, match=r"promotion of staging .* has the target 0\.8995"):
         promote_package("org/guarded", "staging", "main", **there)
     local_hub.api.upload_file(

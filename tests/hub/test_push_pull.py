@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from cutting_proxy import cutting_proxy
+from cutting_proxy import counting_answers, counting_proxy, cutting_proxy, place
 from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import RepoFile
 from local_hub_case import LocalHub
-from manage_case import counting_answers, counting_proxy, hashes, place, variant
+from manage_case import hashes, variant
 from packaging_case import dense_contents
 
 from sparsezoo_hub.errors import HubError, PackageError, VerificationError
@@ -38,9 +38,8 @@ commit_files(api, "org/killed", files, branch="main", parent=head, delete=(), me
 
 
 def listens(endpoint: str) -> bool:
-    host, port = endpoint.removeprefix("http://").split(":")
     try:
-        socket.create_connection((host, int(port))).close()
+        socket.create_connection(place(endpoint)).close()
     except OSError:
         return False
     return True
@@ -102,7 +101,7 @@ def test_a_hub_that_stops_in_the_middle_of_a_push_keeps_its_old_revision(
 ) -> None:
     before = push_package(written, "org/cut", endpoint=local_hub.url, token=local_hub.token)
     with (
-        cutting_proxy(place(local_hub.address), 5_000) as endpoint,
+        cutting_proxy(local_hub.address, 5_000) as endpoint,
         pytest.raises(HubError, match="does not answer"),
     ):
         push_package(dense, "org/cut", endpoint=endpoint, token=local_hub.token, force=True)
@@ -179,7 +178,7 @@ def test_what_a_killed_push_has_sent_is_not_sent_again(written: Path, tmp_path: 
         api = HfApi(endpoint=hub.url, token=hub.token)
         api.create_repo("org/killed")
         head = api.model_info("org/killed").sha
-        with cutting_proxy(place(hub), before_the_cut) as endpoint:
+        with cutting_proxy(hub, before_the_cut) as endpoint:
             child = subprocess.Popen(
                 [sys.executable, "-c", COMMIT, endpoint, hub.token, str(written), str(head)],
                 stderr=subprocess.DEVNULL,

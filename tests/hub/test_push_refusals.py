@@ -4,29 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from find_case import INT8
 from huggingface_hub import HfApi
 from local_hub_case import LocalHub
-from manage_case import manifest_of, variant
+from manage_case import lowered, manifest_of, variant
 from packaging_case import rehashed
 from safetensors.numpy import load_file
 
 from sparsezoo_hub.errors import HubError, PackageError, VerificationError
 from sparsezoo_hub.hub.promise import check_no_less
 from sparsezoo_hub.hub.push import push_package
-from sparsezoo_hub.packaging.manifest import Manifest, Measurements, QuantizationEntry
+from sparsezoo_hub.packaging.manifest import Manifest, Measurements
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
-
-LOWER = {"recipe.yaml": ("final_sparsity: 0.9", "final_sparsity: 0.8995")}  # by less than one element
-INT8 = QuantizationEntry(
-    method="quantization-aware training",
-    per_channel=True,
-    num_layers=12,
-    mean_difference=0,
-    max_difference=0,
-    rounding=0,
-    num_texts=1,
-)
 
 
 def changed(manifest: Manifest, **changes: Any) -> Manifest:
@@ -41,9 +31,7 @@ def manifest(written: Path) -> Manifest:
 @pytest.fixture(scope="module")
 def lower(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same weights with a recipe that wants a little less; no test may change it."""
-    folder = tmp_path_factory.mktemp("lower") / "package"
-    sparsity = changed(manifest_of(written)).sparsity.model_copy(update={"target": 0.8995})
-    return variant(written, folder, LOWER, sparsity=sparsity)
+    return lowered(written, tmp_path_factory.mktemp("lower") / "package")
 
 
 def refusal(now: Manifest, before: Manifest) -> str:

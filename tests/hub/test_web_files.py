@@ -15,8 +15,8 @@ def test_files_folders_and_their_revisions_are_shown(
     )
     api.upload_file(repo_id=repo_id, path_or_fileobj=b"w" * 9, path_in_repo="m.safetensors")
     top = get(local_hub, f"/{repo_id}/tree/main")
-    # printf wwwwwwwww | sha256sum
     assert "a/ .gitattributes" in words(top)
+    # printf wwwwwwwww | sha256sum
     assert "m.safetensors 9 bytes 6e39047ec64324a7… download" in words(top)
     assert "download .. (up) b/" in words(get(local_hub, f"/{repo_id}/tree/main/a"))
     assert "new" in words(get(local_hub, f"/{repo_id}/blob/main/a/b/c.txt"))

@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 from find_case import result, write_model
 from local_hub_case import LocalHub, commit, file_line, send
-from packaging_case import tiny_contents
 from web_case import Reader, get, models_in, words
 
 from sparsezoo_hub.hub.local_hub.web.scatter import Point, draw_scatter
 from sparsezoo_hub.hub.local_hub.web.wording import short_words, size_words
-from sparsezoo_hub.packaging.package import write_package
 
 DASH = "\u2013"
 
@@ -50,11 +48,9 @@ def zoo(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> LocalH
 
 
 @pytest.fixture(scope="module")
-def packaged(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> str:
-    package = tmp_path_factory.mktemp("packaged") / "package"
-    write_package(package, tiny_contents())
+def packaged(local_hub: LocalHub, written: Path) -> str:
     local_hub.api.create_repo("web-real/tiny-90")
-    local_hub.api.upload_folder(repo_id="web-real/tiny-90", folder_path=package)
+    local_hub.api.upload_folder(repo_id="web-real/tiny-90", folder_path=written)
     local_hub.api.create_tag("web-real/tiny-90", tag="v1")
     return "web-real/tiny-90"
 

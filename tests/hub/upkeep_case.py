@@ -1,9 +1,10 @@
+import hashlib
 import os
-import subprocess
 import time
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from local_hub_case import git, stored
 
 from sparsezoo_hub.hub.local_hub.process import HubAddress
 from sparsezoo_hub.hub.local_hub.tokens import Tokens
@@ -29,21 +30,13 @@ def fill(root: Path, hub: HubAddress) -> HfApi:
     return api
 
 
-def git(root: Path, repo_id: str, *arguments: str) -> str:
-    command = ["git", "--git-dir", str(root / "models" / f"{repo_id}.git"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def object_file(root: Path, name: str) -> Path:
-    oid = git(root, "org/a", "rev-parse", name).strip()
-    return root / "models" / "org" / "a.git" / "objects" / oid[:2] / oid[2:]
+    oid = git(root / REPO, "rev-parse", name).strip()
+    return root / REPO / "objects" / oid[:2] / oid[2:]
 
 
 def large_file(root: Path, content: bytes) -> Path:
-    sha256 = (
-        subprocess.run(["sha256sum"], input=content, capture_output=True, check=True).stdout[:64].decode()
-    )
-    return root / "objects" / sha256[:2] / sha256[2:4] / sha256
+    return stored(root, hashlib.sha256(content).hexdigest())
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
