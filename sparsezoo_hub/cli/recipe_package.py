@@ -23,7 +23,7 @@ from sparsezoo_hub.packaging.package import PackageContents, write_package
 from sparsezoo_hub.training.corpora import text_digest
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.run import Measured, RecipeRun
-from sparsezoo_hub.training.stage_training import StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 
 NUM_ONNX_TEXTS = 24
 _RECORDED = ("sparsezoo-hub", "torch", "transformers", "tokenizers", "huggingface_hub", "onnxruntime")
@@ -90,8 +90,8 @@ def resolved_recipe(run: RecipeRun, results: Results) -> Recipe:
             "provenance": Provenance(
                 parents=sources,
                 data={stage.data: _data_names(run, stage) for stage in run.recipe.stages},
-                max_steps=run.limits.max_steps,
-                precision="bfloat16" if run.limits.bf16 else "float32",
+                max_steps=run.options.max_steps,
+                precision="bfloat16" if run.options.bf16 else "float32",
                 versions=versions(*_RECORDED),
             ),
         }

@@ -60,7 +60,7 @@ def study(
     from sparsezoo_hub.cli.progress_display import ProgressDisplay
     from sparsezoo_hub.cli.recipe_package import hardware, versions
     from sparsezoo_hub.training.run import ignore_progress
-    from sparsezoo_hub.training.stage_training import Limits
+    from sparsezoo_hub.training.run_options import RunOptions
     from sparsezoo_hub.training.studies.matrix import shard
     from sparsezoo_hub.training.studies.options import StudyOptions
     from sparsezoo_hub.training.studies.results import JSON, MARKDOWN
@@ -80,7 +80,7 @@ def study(
             text=named_files(text),
             data=named_folders(data),
             models=named_parents(backbone),
-            limits=Limits(max_steps=max_steps, bf16=bf16),
+            run_options=RunOptions(max_steps=max_steps, bf16=bf16),
         ),
         Machine(
             hardware=hardware(),

@@ -10,7 +10,7 @@ from sparsezoo_hub.cli.named_options import named_files, named_folders, named_pa
 from sparsezoo_hub.cli.options import Bf16, Json, MaxSteps, NamedDataFolders, NamedParents, NamedTextFiles
 
 if TYPE_CHECKING:
-    from sparsezoo_hub.training.stage_training import StageResult
+    from sparsezoo_hub.training.stage_result import StageResult
 
 
 def train(
@@ -37,7 +37,7 @@ def train(
     from sparsezoo_hub.cli.recipe_package import package_run
     from sparsezoo_hub.training.recipe_library import load_recipe
     from sparsezoo_hub.training.run import RecipeRun
-    from sparsezoo_hub.training.stage_training import Limits
+    from sparsezoo_hub.training.run_options import RunOptions
 
     quiet_loading()
     loaded = load_recipe(recipe)
@@ -49,7 +49,7 @@ def train(
             text=named_files(text),
             data=named_folders(data),
             parents=named_parents(backbone),
-            limits=Limits(max_steps=max_steps, checkpoint_every=checkpoint_every, bf16=bf16),
+            options=RunOptions(max_steps=max_steps, checkpoint_every=checkpoint_every, bf16=bf16),
             watcher=display,
         )
         run.make_parents()

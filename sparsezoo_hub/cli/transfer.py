@@ -67,7 +67,7 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
     from sparsezoo_hub.core.objective_settings import TaskSettings
     from sparsezoo_hub.core.search_grids import GRIDS, Grid
     from sparsezoo_hub.errors import RecipeError
-    from sparsezoo_hub.training.stage_training import Limits
+    from sparsezoo_hub.training.run_options import RunOptions
     from sparsezoo_hub.training.tasks import find_task
     from sparsezoo_hub.training.transfer import TransferSettings
     from sparsezoo_hub.training.transfer import transfer as run_transfer
@@ -101,7 +101,7 @@ def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
     )
     folder = out or Path("runs") / slug(f"{Path(settings.name or model).name}-{task}")
     with ProgressDisplay() as display:
-        done = run_transfer(settings, folder, data, Limits(max_steps=max_steps, bf16=bf16), display)
+        done = run_transfer(settings, folder, data, RunOptions(max_steps=max_steps, bf16=bf16), display)
     manifest = package_run(done.run, done.results, folder / "package", tests=done.test)
     if as_json:
         print_json(

@@ -31,9 +31,11 @@ from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.recipe_library import recipe_sparsity
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import RunData
 from sparsezoo_hub.training.stage_models import Sources, check_vocabulary, load_finished
-from sparsezoo_hub.training.stage_training import Limits, StageResult, train_stage
+from sparsezoo_hub.training.stage_result import StageResult
+from sparsezoo_hub.training.stage_training import train_stage
 from sparsezoo_hub.training.whole_text import write_text
 
 RESULT = "result.json"
@@ -64,7 +66,7 @@ class RecipeRun:
         data: folders of task data by task, ``""`` for every task.
         parents: a folder or Hub id by parent, instead of the recipe's; ``tiny`` for the backbone makes every
             parent and the stages small (``core.tiny``).
-        limits: for all stages.
+        options: for all stages.
         watcher: is told about progress.
 
     Raises:
@@ -82,7 +84,7 @@ class RecipeRun:
         text: Mapping[str, Sequence[Path]] | None = None,
         data: Mapping[str, Path] | None = None,
         parents: Mapping[str, str] | None = None,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        options: RunOptions = RunOptions(),  # noqa: B008 - frozen
         watcher: Watcher = ignore_progress,
     ) -> None:
         recipe.stage(recipe.package)  # there is nothing to run in an imported model's
@@ -98,7 +100,7 @@ class RecipeRun:
         self.recipe = recipe
         self.out = out
         self.overrides = overrides
-        self.limits = limits
+        self.options = options
         self.watcher = watcher
         self.data = RunData(self.recipe, text or {}, data or {})
         self._claim()
@@ -195,7 +197,7 @@ class RecipeRun:
                 ),
                 self.data.stage_data(stage, self.tokenizer, seed),
                 scratch,
-                self.limits,
+                self.options,
                 self.watcher,
             )
             self._write_once(folder, lambda partial: self._save(partial, model, result))
@@ -256,8 +258,8 @@ class RecipeRun:
     def _inputs(self) -> list[str]:
         """Return what a run's results depend on beside its recipe, a line each."""
         lines = [f"parent {name}: {source}" for name, source in sorted(self.overrides.items())]
-        lines += [f"at most {self.limits.max_steps} steps"] if self.limits.max_steps is not None else []
-        lines += ["bf16"] if self.limits.bf16 else []
+        lines += [f"at most {self.options.max_steps} steps"] if self.options.max_steps is not None else []
+        lines += ["bf16"] if self.options.bf16 else []
         return lines + [
             f"{what}: {path.resolve()} sha256:{_sha256(path)}" for what, path in self.data.given_files()
         ]

@@ -6,22 +6,17 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import broadcast
-from pydantic import BaseModel, ConfigDict, Field
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 
 from sparsezoo_hub.core.learning_rates import LEARNING_RATES, Course, Restart
-from sparsezoo_hub.core.pattern_lock import PatternLock
-from sparsezoo_hub.core.recipe import OPTIMIZERS, Stage
-from sparsezoo_hub.core.sparsity_report import measure_sparsity, overall_sparsity
+from sparsezoo_hub.core.recipe import Stage
 from sparsezoo_hub.core.stage_settings import Fisher
 from sparsezoo_hub.core.stage_windows import in_steps
-from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.checkpoints import Checkpoints, Resumable, step_of
 from sparsezoo_hub.training.evaluation import Evaluation
@@ -29,63 +24,21 @@ from sparsezoo_hub.training.frozen_embeddings import FrozenEmbeddings
 from sparsezoo_hub.training.gradient_samples import sample_gradients
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.plateau import PlateauStop
-from sparsezoo_hub.training.processes import on_cpu, process_state
-from sparsezoo_hub.training.progress import EVERY, ProgressCallback, Watcher
+from sparsezoo_hub.training.processes import process_state
+from sparsezoo_hub.training.progress import ProgressCallback, Watcher
 from sparsezoo_hub.training.pruner import Pruner
 from sparsezoo_hub.training.quantizer import Quantizer
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.seeded_collator import SeededCollator
 from sparsezoo_hub.training.stage_data import StageData
 from sparsezoo_hub.training.stage_models import Sources, load_student, load_teacher
+from sparsezoo_hub.training.stage_result import StageResult, stage_result
 from sparsezoo_hub.training.trainer import SparseTrainer
-from sparsezoo_hub.training.validation_curve import CurvePoint, Measurement, ValidationCurve
+from sparsezoo_hub.training.training_arguments import training_arguments
+from sparsezoo_hub.training.validation_curve import Measurement, ValidationCurve
 
 # More mask updates than a stage has, so that no two seeds draw the same.
 _MAX_UPDATES = 1_000_003
-
-
-class StageResult(BaseModel):
-    """What one training run came to.
-
-    ``settings`` is the stage as it was run, every length in optimizer steps. ``metrics`` are those of a task,
-    ``metric`` names the main one and ``score`` is its value; without a task, the accuracy. ``best_step`` is
-    the step whose model was kept, None for the last one. ``sparsity`` is over the locked weights, None
-    without a lock.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stage: str
-    settings: Stage
-    seed: int
-    steps: int
-    seconds: float
-    validation_loss: float
-    validation_accuracy: float
-    num_predictions: int
-    metrics: dict[str, float] = Field(default_factory=dict)
-    metric: str
-    score: float
-    curve: tuple[CurvePoint, ...] = ()
-    best_step: int | None = None
-    sparsity: float | None
-    num_locked: int
-    zeros_changed: int
-
-
-class Limits(BaseModel):
-    """What a run sets for all of its stages.
-
-    Args:
-        max_steps: shortens every stage to at most this.
-        checkpoint_every: optimizer steps between two checkpoints.
-        bf16: whether models compute in bfloat16 where autocast allows it; their weights stay float32.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_steps: int | None = None
-    checkpoint_every: int = 500
-    bf16: bool = False
 
 
 def train_stage(
@@ -94,7 +47,7 @@ def train_stage(
     sources: Sources,
     data: StageData,
     scratch: Path,
-    limits: Limits,
+    options: RunOptions,
     watcher: Watcher,
 ) -> tuple[PreTrainedModel, StageResult]:
     """Return the trained model and what it came to.
@@ -105,7 +58,7 @@ def train_stage(
         sources: of the models.
         data: the stage's examples.
         scratch: where checkpoints lie; a complete one found there is gone on from.
-        limits: of the run.
+        options: of the run.
         watcher: is told about progress.
 
     Raises:
@@ -115,7 +68,7 @@ def train_stage(
         TargetError: if a pruning target matches no weight.
     """
     set_seed(seed)
-    stage = in_steps(stage, math.ceil(len(data.train) / stage.batch_size), limits.max_steps)
+    stage = in_steps(stage, math.ceil(len(data.train) / stage.batch_size), options.max_steps)
     model = load_student(stage, sources, data.labels)
     teacher = load_teacher(stage, sources, data.labels)
     _check_logits(stage, model, teacher)
@@ -140,7 +93,7 @@ def train_stage(
         distillation=stage.distillation,
         group_by_length=stage.group_by_length,
         model=model,
-        args=_arguments(stage, seed, scratch, limits),
+        args=training_arguments(stage, seed, scratch, options),
         train_dataset=data.train,
         data_collator=collate,
         callbacks=[*callbacks, checkpoints],
@@ -163,7 +116,7 @@ def train_stage(
     evaluation = data.evaluate(model)
     if curve.keep_best(_shared(evaluation).score):
         evaluation = data.evaluate(model)
-    return model, _result(stage, seed, trainer.state.global_step, evaluation, model, curve)
+    return model, stage_result(stage, seed, trainer.state.global_step, evaluation, model, curve)
 
 
 def _check_logits(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -234,62 +187,3 @@ def _learning_rate_factor(stage: Stage, pruner: Pruner | None) -> Callable[[int]
     )
     schedule = LEARNING_RATES[settings.schedule]
     return lambda step: schedule(step, course)
-
-
-def _arguments(stage: Stage, seed: int, scratch: Path, limits: Limits) -> TrainingArguments:
-    processes = process_state().num_processes
-    if stage.batch_size % processes:
-        raise RecipeError(
-            f"stage {stage.name}: batch_size {stage.batch_size} cannot be split over {processes} processes"
-        )
-    return TrainingArguments(
-        output_dir=str(scratch),
-        use_cpu=on_cpu(),
-        bf16=limits.bf16,
-        max_steps=int(stage.length),
-        per_device_train_batch_size=stage.batch_size // processes,
-        learning_rate=stage.learning_rate.peak,
-        weight_decay=stage.weight_decay,
-        optim=OPTIMIZERS[stage.optimizer],
-        seed=seed,
-        save_strategy="steps",
-        save_steps=limits.checkpoint_every,
-        save_total_limit=2,
-        logging_steps=EVERY,
-        disable_tqdm=True,
-        report_to=[],
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-
-
-def _result(
-    stage: Stage,
-    seed: int,
-    steps: int,
-    evaluation: Evaluation,
-    model: PreTrainedModel,
-    curve: ValidationCurve,
-) -> StageResult:
-    masks = PatternLock.masks(model)
-    modules = linear_modules(model)
-    return StageResult(
-        stage=stage.name,
-        settings=stage,
-        seed=seed,
-        steps=steps,
-        seconds=round(curve.seconds, 2),
-        validation_loss=evaluation.loss,
-        validation_accuracy=evaluation.accuracy,
-        num_predictions=evaluation.num_predictions,
-        metrics=dict(evaluation.metrics),
-        metric=evaluation.metric,
-        score=evaluation.score,
-        curve=tuple(curve.points),
-        best_step=curve.best_step,
-        sparsity=overall_sparsity(measure_sparsity({name: modules[name].weight for name in masks}))
-        if masks
-        else None,
-        num_locked=sum(int((~mask).sum()) for mask in masks.values()),
-        zeros_changed=PatternLock.revived(model),
-    )

@@ -18,8 +18,9 @@ from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.backbones import num_positions
 from sparsezoo_hub.training.progress import Watcher
 from sparsezoo_hub.training.run import Measured, RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits, StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.tasks import find_task
 from sparsezoo_hub.training.tasks.task_format import QUESTION, TEXT, WORDS
 
@@ -103,7 +104,7 @@ class Transferred:
 
 
 def transfer(
-    settings: TransferSettings, out: Path, data: Path | None, limits: Limits, watcher: Watcher
+    settings: TransferSettings, out: Path, data: Path | None, options: RunOptions, watcher: Watcher
 ) -> Transferred:
     """Fine-tune, choose by the validation set, repeat with every seed, and look at the test set once.
 
@@ -111,7 +112,7 @@ def transfer(
         settings: what to do.
         out: the folder of the transfer; the same call again goes on where it was interrupted.
         data: a folder with the task's files; None for the data set on the Hub.
-        limits: of every stage.
+        options: of every stage.
         watcher: is told about progress.
 
     Raises:
@@ -125,7 +126,7 @@ def transfer(
     trials: list[tuple[Trial, RecipeRun]] = []
     for point in grid_points(grid, settings.trials):
         label = point_label(point, grid)
-        run = _run(settings, point, out / "runs" / label, data, limits, watcher)
+        run = _run(settings, point, out / "runs" / label, data, options, watcher)
         run.make_parents()
         if settings.teacher is not None and not shared:  # one teacher for all points
             results[TASK_TEACHER] = run.run_stage(TASK_TEACHER)
@@ -224,7 +225,12 @@ def _whole_grid(settings: TransferSettings) -> Grid:
 
 
 def _run(
-    settings: TransferSettings, point: Point, out: Path, data: Path | None, limits: Limits, watcher: Watcher
+    settings: TransferSettings,
+    point: Point,
+    out: Path,
+    data: Path | None,
+    options: RunOptions,
+    watcher: Watcher,
 ) -> RecipeRun:
     models = {BACKBONE: settings.model, TEACHER: settings.teacher}
     return RecipeRun(
@@ -232,7 +238,7 @@ def _run(
         out,
         data={} if data is None else {EVERY: data},
         parents={name: model for name, model in models.items() if model is not None and Path(model).is_dir()},
-        limits=limits,
+        options=options,
         watcher=watcher,
     )
 

@@ -14,8 +14,9 @@ from sparsezoo_hub.packaging.verify import verify_package
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names, recipe_sparsity
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits, StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 
 FAMILIES = ("minilm/", "oberta/", "prune-ofa/", "sparse-bert/")
 MEMBERS = [name for name in recipe_names() if name.startswith(FAMILIES) and ":" not in name]
@@ -49,7 +50,7 @@ def finished(
         text={EVERY: text} if data is None else {},
         data={} if data is None else {EVERY: data},
         parents={"backbone": "tiny"},
-        limits=Limits(max_steps=6),
+        options=RunOptions(max_steps=6),
     )
     run.make_parents()
     return run, {stage.name: run.run_stage(stage.name) for stage in run.recipe.stages}

@@ -12,7 +12,7 @@ from task_case import write_task
 
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.training.recipe_library import recipe_names
-from sparsezoo_hub.training.stage_training import Limits
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.studies.library import FOLDER, load_study, study_names
 from sparsezoo_hub.training.studies.matrix import StudyRun, study_runs
 from sparsezoo_hub.training.studies.options import StudyOptions, check_made
@@ -73,7 +73,7 @@ def test_a_parent_that_a_recipe_makes_is_asked_for_by_that_name(name: str) -> No
 
 def test_a_model_given_for_what_a_parent_is_comes_before_one_given_for_its_name() -> None:
     dense, upstream = (run_of("minilm-transfer", f"{way}_sst2_seed-0") for way in ("dense", "upstream"))
-    options = StudyOptions(models={"backbone": "a", "minilm/l6-90": "b"}, limits=Limits(max_steps=5))
+    options = StudyOptions(models={"backbone": "a", "minilm/l6-90": "b"}, run_options=RunOptions(max_steps=5))
     assert (options.of_parents(dense), options.of_parents(upstream)) == ({"backbone": "a"}, {"backbone": "b"})
     options = StudyOptions(models={"sentence-transformers/all-MiniLM-L6-v2": "c"})
     assert (options.of_parents(dense), options.of_parents(upstream)) == ({"backbone": "c"}, {})
@@ -87,10 +87,10 @@ def test_a_model_given_for_what_a_parent_is_comes_before_one_given_for_its_name(
 def test_the_shorter_of_two_limits_counts() -> None:
     run = run_of("minilm-transfer", "dense_sst2_seed-0")
     for own, given, expected in ((None, None, None), (3, None, 3), (None, 5, 5), (3, 5, 3), (7, 5, 5)):
-        limits = StudyOptions(limits=Limits(max_steps=given, bf16=True)).of_limits(
+        options = StudyOptions(run_options=RunOptions(max_steps=given, bf16=True)).of_run(
             replace(run, max_steps=own)
         )
-        assert limits == Limits(max_steps=expected, bf16=True)
+        assert options == RunOptions(max_steps=expected, bf16=True)
 
 
 @pytest.mark.parametrize("name", RUNS)

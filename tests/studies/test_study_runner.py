@@ -14,8 +14,8 @@ from study_case import KEYS, SHORT, StudyFolder, write_study
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.errors import RecipeError
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 from sparsezoo_hub.training.studies.file_lock import file_lock
 
 COMMAND = [sys.executable, "-c", "from sparsezoo_hub.cli.app import main; main()", "study"]
@@ -107,7 +107,7 @@ def test_a_study_that_is_finished_runs_nothing_again(study: StudyFolder, finishe
 
 
 def test_a_folder_of_other_options_is_refused_run_by_run(study: StudyFolder, finished: Path) -> None:
-    outcomes = study.run(finished, limits=Limits(max_steps=2))
+    outcomes = study.run(finished, run_options=RunOptions(max_steps=2))
     assert {each.state for each in outcomes} == {"failed"}
     assert "holds a run of another recipe, text, backbone or length" in (outcomes[0].error or "")
     assert results(finished)["num_finished"] == 0  # those there are not of these options

@@ -7,7 +7,7 @@ import pytest
 from study_case import MACHINE, STUDY, StudyFolder
 
 from sparsezoo_hub.core.recipe import Stage
-from sparsezoo_hub.training.stage_training import StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.studies.library import load_study
 from sparsezoo_hub.training.studies.plot import column_numbers
 from sparsezoo_hub.training.studies.results import write_results

@@ -17,8 +17,8 @@ from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 
 STEPS = 20  # progress is shown after steps 10 and 20
 STAGE = f"""
@@ -49,7 +49,7 @@ def run_of(
         tiny_recipe(text),
         out,
         text={EVERY: texts},
-        limits=Limits(checkpoint_every=every),
+        options=RunOptions(checkpoint_every=every),
         **options,  # type: ignore[arg-type]
     )
     run.make_parents()

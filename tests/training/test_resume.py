@@ -9,8 +9,8 @@ from run_case import SHORT_RECIPE, tiny_recipe, weights_are_equal
 from sparsezoo_hub.training.checkpoints import STATE
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 
 STEPS = 20  # progress is shown after steps 10 and 20
 METHODS = {
@@ -36,7 +36,7 @@ def run_of(out: Path, texts: list[Path], method: str, every: int, watcher: objec
         tiny_recipe(recipe_text(method)),
         out,
         text={EVERY: texts},
-        limits=Limits(checkpoint_every=every),
+        options=RunOptions(checkpoint_every=every),
         **options,  # type: ignore[arg-type]
     )
     run.make_parents()

@@ -16,14 +16,14 @@ from transformers import AutoModelForMaskedLM
 
 from sparsezoo_hub.errors import LockError, PackageError, RecipeError, SparsityError, TargetError
 from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"limits": Limits(max_steps=5)},
+        {"options": RunOptions(max_steps=5)},
         {"parents": {"backbone": "some-org/some-bert"}},
         {"text": {}},
         {"recipe": tiny_recipe(RECIPE.replace("final_sparsity: 0.9", "final_sparsity: 0.8"))},

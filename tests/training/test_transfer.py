@@ -11,8 +11,8 @@ from sparsezoo_hub.core.objective_settings import TaskSettings
 from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.run import RESULT, TEST, RecipeRun, ignore_progress
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 from sparsezoo_hub.training.transfer import Transferred, TransferSettings, transfer, transfer_recipe
 
 
@@ -48,7 +48,7 @@ def settings(upstream: RecipeRun) -> TransferSettings:
 
 
 def ran(settings: TransferSettings, out: Path, data: Path) -> Transferred:
-    return transfer(settings, out, data, Limits(max_steps=8), ignore_progress)
+    return transfer(settings, out, data, RunOptions(max_steps=8), ignore_progress)
 
 
 @pytest.fixture(scope="module")

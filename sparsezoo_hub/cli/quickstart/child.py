@@ -19,7 +19,7 @@ from sparsezoo_hub.cli.progress_display import ProgressDisplay
 from sparsezoo_hub.cli.quickstart.options import REPO_ID, Options, open_run
 from sparsezoo_hub.core.masks import mask_digest, sparsity_of
 from sparsezoo_hub.errors import LockError
-from sparsezoo_hub.training.stage_training import StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.tasks import find_task
 
 WAYS = {"dense": "dense", "upstream_pruned": "upstream-pruned", "finetune_pruned": "finetune-pruned"}

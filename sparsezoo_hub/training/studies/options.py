@@ -8,8 +8,8 @@ from sparsezoo_hub.core import tiny
 from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe
 from sparsezoo_hub.errors import BackboneError, RecipeError
+from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
-from sparsezoo_hub.training.stage_training import Limits
 from sparsezoo_hub.training.studies.matrix import StudyRun
 
 
@@ -22,13 +22,13 @@ class StudyOptions:
         data: folders by task, ``""`` for every task.
         models: folders or Hub ids by the parent that they take the place of, or by what that is in the
             study: a Hub id, or the recipe that makes it; ``tiny`` as the backbone makes every run small.
-        limits: of every stage.
+        run_options: of every stage.
     """
 
     text: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     data: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    run_options: RunOptions = field(default_factory=RunOptions)
 
     def check(self, runs: Sequence[StudyRun]) -> None:
         """Refuse what no run takes.
@@ -69,10 +69,10 @@ class StudyOptions:
                 models[name] = given
         return models
 
-    def of_limits(self, run: StudyRun) -> Limits:
-        """Return the limits of a run: the shorter of the command line's and the study's."""
-        given = [each for each in (self.limits.max_steps, run.max_steps) if each is not None]
-        return self.limits.model_copy(update={"max_steps": min(given, default=None)})
+    def of_run(self, run: StudyRun) -> RunOptions:
+        """Return the options of a run: the shorter of the command line's and the study's."""
+        given = [each for each in (self.run_options.max_steps, run.max_steps) if each is not None]
+        return self.run_options.model_copy(update={"max_steps": min(given, default=None)})
 
 
 def check_made(run: StudyRun, parents: Mapping[str, str]) -> None:

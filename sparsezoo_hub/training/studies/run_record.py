@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from sparsezoo_hub.training.run import RecipeRun
-from sparsezoo_hub.training.stage_training import Limits, StageResult
+from sparsezoo_hub.training.run_options import RunOptions
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.studies.matrix import StudyRun
 
 # The metric of a stage that learns from text (nats, lower is better).
@@ -46,12 +47,12 @@ class RunRecord(BaseModel):
     machine: Machine
 
 
-def run_digest(run: StudyRun, parents: Mapping[str, str], limits: Limits) -> str:
+def run_digest(run: StudyRun, parents: Mapping[str, str], options: RunOptions) -> str:
     """Return a digest of what a study and its options say about a run."""
     content = {
         "recipe": run.recipe.model_dump(mode="json"),
         "parents": dict(parents),
-        "limits": [limits.max_steps, limits.bf16],
+        "limits": [options.max_steps, options.bf16],
         "metric": run.metric,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -72,8 +73,8 @@ def record_of(
         labels=dict(study_run.labels),
         recipe=study_run.reference,
         parents=dict(run.overrides),
-        max_steps=run.limits.max_steps,
-        bf16=run.limits.bf16,
+        max_steps=run.options.max_steps,
+        bf16=run.options.bf16,
         metric=metric,
         values=tuple(each.validation_loss if metric == LOSS else each.metrics[metric] for each in results),
         results=tuple(results),

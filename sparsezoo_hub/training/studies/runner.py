@@ -10,7 +10,7 @@ from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.errors import RecipeError, SparseZooError, write_errors
 from sparsezoo_hub.training.progress import Watcher
 from sparsezoo_hub.training.run import RecipeRun, ignore_progress
-from sparsezoo_hub.training.stage_training import StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.studies.file_lock import file_lock
 from sparsezoo_hub.training.studies.library import StudyFile
 from sparsezoo_hub.training.studies.matrix import StudyRun, study_runs
@@ -107,7 +107,7 @@ def _write(file: StudyFile, runs: list[StudyRun], out: Path, options: StudyOptio
 
 
 def _digest(run: StudyRun, options: StudyOptions) -> str:
-    return run_digest(run, options.of_parents(run), options.of_limits(run))
+    return run_digest(run, options.of_parents(run), options.of_run(run))
 
 
 def _come_to(
@@ -132,7 +132,7 @@ def _come_to(
                 text=options.of_text(run.recipe),
                 data=options.of_data(run.recipe),
                 parents=parents,
-                limits=options.of_limits(run),
+                options=options.of_run(run),
                 watcher=watcher,
             )
             found = read_record(folder, run.key, digest)

@@ -12,7 +12,7 @@ from typing import Any
 from sparsezoo_hub.core.lineage import root_of
 from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
 from sparsezoo_hub.training.run import RecipeRun
-from sparsezoo_hub.training.stage_training import StageResult
+from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.studies.file_lock import file_lock
 
 PARENTS = "parents"
@@ -82,7 +82,7 @@ def _stage_digest(run: RecipeRun, name: str) -> str:
             "data": data and data.model_dump(mode="json"),
             "files": _files(run, stage.data),
             "tokenizer": [_sha256(path) for path in sorted(tokenizer.glob("tokenizer*"))],
-            "limits": [run.limits.max_steps, run.limits.bf16],
+            "limits": [run.options.max_steps, run.options.bf16],
         }
     )
 
