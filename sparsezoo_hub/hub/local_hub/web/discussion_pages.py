@@ -10,7 +10,7 @@ from sparsezoo_hub.hub.local_hub.discussions import describe_discussion
 from sparsezoo_hub.hub.local_hub.pull_requests import describe_details, load_discussion, settle
 from sparsezoo_hub.hub.local_hub.repositories import DEFAULT_BRANCH
 from sparsezoo_hub.hub.local_hub.web.card_html import render_markdown
-from sparsezoo_hub.hub.local_hub.web.rendering import html_page, page
+from sparsezoo_hub.hub.local_hub.web.rendering import page, repo_page
 from sparsezoo_hub.hub.local_hub.web.texts import text_lines
 
 PER_PAGE = 50
@@ -23,12 +23,12 @@ def discussions_page(request: Request) -> Response:
     number = number_of(request, "p", 0, 1 << 20)
     with hub.repositories.opened(repo_id) as repo:
         found = [describe_discussion(settle(repo, each), repo_id) for each in list_discussions(repo)]
-    return html_page(
+    return repo_page(
         request,
         "discussions.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=DEFAULT_BRANCH,
+        hub,
+        repo_id,
+        DEFAULT_BRANCH,
         discussions=found[number * PER_PAGE : (number + 1) * PER_PAGE],
         number=number,
         more=(number + 1) * PER_PAGE < len(found),
@@ -48,12 +48,12 @@ def discussion_page(request: Request) -> Response:
         if event["type"] == "comment"
     }
     diff, num_diff_lines = text_lines(details.get("diff", ""))
-    return html_page(
+    return repo_page(
         request,
         "discussion.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=DEFAULT_BRANCH,
+        hub,
+        repo_id,
+        DEFAULT_BRANCH,
         discussion=details,
         texts=texts,
         diff=diff,

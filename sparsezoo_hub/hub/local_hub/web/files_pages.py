@@ -23,7 +23,7 @@ from sparsezoo_hub.hub.local_hub.trees import (
 from sparsezoo_hub.hub.local_hub.web.addresses import repo_address
 from sparsezoo_hub.hub.local_hub.web.card_html import PICTURE_TYPES, is_picture
 from sparsezoo_hub.hub.local_hub.web.facts import read_small
-from sparsezoo_hub.hub.local_hub.web.rendering import SECURITY_HEADERS, html_page, page
+from sparsezoo_hub.hub.local_hub.web.rendering import SECURITY_HEADERS, page, repo_page
 from sparsezoo_hub.hub.local_hub.web.texts import text_lines
 
 PER_PAGE = 500
@@ -54,12 +54,12 @@ def tree_page(request: Request) -> Response:
         entries.sort(key=lambda entry: not entry.is_folder)
         shown = describe_entries(repo, entries[number * PER_PAGE : (number + 1) * PER_PAGE])
         references = list_references(repo)
-    return html_page(
+    return repo_page(
         request,
         "tree.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=revision,
+        hub,
+        repo_id,
+        revision,
         path=folder,
         head=_commit_words(commit),
         entries=shown,
@@ -84,12 +84,12 @@ def blob_page(request: Request) -> Response:
         content = read_small(repo, commit, path, LARGEST_TEXT, hub.large_files)
     text = None if content is None or is_picture(path) else _text_of(content)
     lines, num_lines = text_lines(text or "")
-    return html_page(
+    return repo_page(
         request,
         "blob.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=revision,
+        hub,
+        repo_id,
+        revision,
         path=path,
         head=_commit_words(commit),
         file=described,

@@ -21,7 +21,7 @@ from sparsezoo_hub.hub.local_hub.trees import (
     read_file,
     split_message,
 )
-from sparsezoo_hub.hub.local_hub.web.rendering import html_page, page
+from sparsezoo_hub.hub.local_hub.web.rendering import page, repo_page
 from sparsezoo_hub.hub.local_hub.web.texts import text_lines
 
 PER_PAGE = 50
@@ -46,12 +46,12 @@ def history_page(request: Request) -> Response:
         start = find_commit(repo, repo_id, revision)
         commits, more = list_commits(repo, start, number * PER_PAGE, PER_PAGE)
         references = list_references(repo)
-    return html_page(
+    return repo_page(
         request,
         "history.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=revision,
+        hub,
+        repo_id,
+        revision,
         commits=commits,
         more=more,
         number=number,
@@ -74,12 +74,12 @@ def commit_page(request: Request) -> Response:
         text = "" if parent is None else text_diff(repo, parent, commit)
     title, message = split_message(commit)
     diff, num_diff_lines = text_lines(text)
-    return html_page(
+    return repo_page(
         request,
         "commit.html",
-        repo_id=repo_id,
-        is_private=hub.repositories.is_private(repo_id),
-        revision=commit.id.decode(),
+        hub,
+        repo_id,
+        commit.id.decode(),
         title=title,
         message=message,
         date=commit_date(commit),

@@ -12,7 +12,7 @@ from sparsezoo_hub.hub.local_hub.revisions import find_commit, list_references
 from sparsezoo_hub.hub.local_hub.web.card_html import LONGEST_CARD, render_card
 from sparsezoo_hub.hub.local_hub.web.facts import read_facts, read_small
 from sparsezoo_hub.hub.local_hub.web.heat_map import heat_map
-from sparsezoo_hub.hub.local_hub.web.rendering import html_page, page
+from sparsezoo_hub.hub.local_hub.web.rendering import page, repo_page
 
 LARGEST_CARD_FILE = 8 << 20
 MOST_FILES = 40
@@ -29,12 +29,12 @@ def model_page(request: Request) -> Response:
         tags = [tag["name"] for tag in list_references(repo)["tags"]]
     card = None if content is None else content.decode("utf-8", "replace")
     manifest = facts.manifest
-    return html_page(
+    return repo_page(
         request,
         "model.html",
-        repo_id=repo_id,
-        revision=DEFAULT_BRANCH,
-        is_private=hub.repositories.is_private(repo_id),
+        hub,
+        repo_id,
+        DEFAULT_BRANCH,
         facts=facts,
         manifest=manifest,
         picture=None if manifest is None else heat_map(manifest.sparsity.per_component),

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from sparsezoo_hub.hub.local_hub.api.access import account_of
+from sparsezoo_hub.hub.local_hub.hub_state import HubState
 from sparsezoo_hub.hub.local_hub.refusals import RefusalError
 from sparsezoo_hub.hub.local_hub.web import wording
 from sparsezoo_hub.hub.local_hub.web.addresses import page_address, repo_address, search_address
@@ -78,6 +79,23 @@ def html_page(
     """
     text = _ENVIRONMENT.get_template(template).render(request=request, account=account_of(request), **context)
     return HTMLResponse(text, status, {**_FRESH, **SECURITY_HEADERS, **(headers or {})})
+
+
+def repo_page(
+    request: Request, template: str, hub: HubState, repo_id: str, revision: str, **context: Any
+) -> HTMLResponse:
+    """Return a page of a repository.
+
+    Args:
+        request: what it answers.
+        template: as in `html_page`.
+        hub: whose repository it is.
+        repo_id: `owner/name`.
+        revision: that its links stay at.
+        context: as in `html_page`.
+    """
+    is_private = hub.repositories.is_private(repo_id)
+    return html_page(request, template, repo_id=repo_id, is_private=is_private, revision=revision, **context)
 
 
 def page(build: Callable[[Request], Response]) -> Callable[[Request], Response]:
