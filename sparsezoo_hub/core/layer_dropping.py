@@ -91,7 +91,7 @@ def drop_layers(model: nn.Module, layers: Sequence[int]) -> None:
             of order.
     """
     base = base_model(model)
-    stack = _stack(base)
+    stack = layer_stack(base)
     _check_indices(layers, len(stack.layer))
     was_locked = is_locked(model)
     for index, layer in enumerate(stack.layer):
@@ -112,14 +112,19 @@ def drop_layers(model: nn.Module, layers: Sequence[int]) -> None:
         _rename_locks(model, config)
 
 
-def _stack(base: nn.Module) -> Any:
+def layer_stack(base: nn.Module) -> Any:
+    """Return the module of a base model that has its layers, as ``layer``.
+
+    Raises:
+        ValueError: if the model is none of those that keep them where BERT, RoBERTa or DistilBERT do.
+    """
     for name in _STACKS:
         stack = getattr(base, name, None)
         if isinstance(stack, nn.Module) and isinstance(getattr(stack, "layer", None), nn.ModuleList):
             return stack
     raise ValueError(
         f"{type(base).__name__} has its layers neither in encoder.layer nor in transformer.layer: "
-        "layers are dropped of BERT, RoBERTa and DistilBERT only"
+        "only those of BERT, RoBERTa and DistilBERT are known"
     )
 
 
