@@ -3,6 +3,7 @@
 All else about the package is in pyproject.toml. Without a C++ compiler the package is installed without them,
 and says so when they would be used.
 """
+
 import platform
 from pathlib import Path
 

@@ -11,6 +11,8 @@ The tree::
     ├── QuantizationError  (ValueError)    int8 ranges that are missing or do not fit
     ├── CorpusError        (ValueError)    text or task data that cannot be used
     ├── BackboneError      (ValueError)    a backbone that cannot be used
+    ├── WorkerError        (RuntimeError)  one of several processes that was lost
+    ├── LossError          (RuntimeError)  a training loss that is no number, or has exploded
     ├── PackageError       (RuntimeError)  a package that cannot be written or read
     │   └── VerificationError              a package that is not what it promises
     └── HubError           (RuntimeError)  a Hub that refuses or fails
@@ -77,6 +79,14 @@ class CorpusError(SparseZooError, ValueError):
 
 class BackboneError(SparseZooError, ValueError):
     """A backbone model cannot be used."""
+
+
+class WorkerError(SparseZooError, RuntimeError):
+    """One of the processes that train together was lost."""
+
+
+class LossError(SparseZooError, RuntimeError):
+    """A training loss is no number any more, or has exploded."""
 
 
 class PackageError(SparseZooError, RuntimeError):

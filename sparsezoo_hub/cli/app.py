@@ -31,7 +31,8 @@ from sparsezoo_hub.cli.tag import tag
 from sparsezoo_hub.cli.train import train
 from sparsezoo_hub.cli.transfer import transfer
 from sparsezoo_hub.cli.verify import verify
-from sparsezoo_hub.errors import SparseZooError
+from sparsezoo_hub.errors import LossError, SparseZooError
+from sparsezoo_hub.training.stop_signals import Interrupted
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended, and Typer exits with
 
@@ -78,6 +79,10 @@ def run_verb(main: Callable[[], object]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         main()
+    except LossError as error:
+        if _is_main():
+            errors.print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
+        sys.exit(1)
     except SparseZooError as error:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
         sys.exit(1)
@@ -89,6 +94,10 @@ def run_verb(main: Callable[[], object]) -> None:
             f"[bold red]error:[/] {_escaped(error.strerror)}{where}: choose another folder, or make room"
         )
         sys.exit(1)
+    except Interrupted as ended:
+        if _is_main():
+            errors.print(_escaped(ended.message), soft_wrap=True)
+        raise
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer's answer to Ctrl-C
             errors.print("interrupted: the same command goes on from the last checkpoint")
@@ -98,6 +107,11 @@ def run_verb(main: Callable[[], object]) -> None:
 def main() -> None:
     """Entry point of ``sparsezoo-hub`` and ``hf-sparsezoo``."""
     run_verb(app)
+
+
+def _is_main() -> bool:
+    """Return whether this one speaks of several processes that end together, all for the same reason."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _escaped(message: object) -> str:

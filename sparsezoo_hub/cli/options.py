@@ -32,13 +32,25 @@ MaxSteps = Annotated[
     int | None, typer.Option(min=1, help="Shorten every stage to this, its windows in proportion.")
 ]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16 where autocast allows it.")]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile the encoder's layers (torch.compile): worth it on a GPU."),
+]
+PerDeviceBatch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="The most rows that each device takes at once; it takes several times as many for a step if the "
+        "recipe's batch is larger.",
+    ),
+]
 NamedTextFiles = Annotated[
     list[str] | None,
     typer.Option(
         "--text",
         metavar="[CORPUS=]FILE",
-        help="Text (txt, jsonl, jsonl.gz with a `text` field), for one of the recipe's corpora or all of "
-        "them; repeat for more files.",
+        help="Text (txt; jsonl or parquet with a `text` field; compressed or not), for one of the recipe's "
+        "corpora or all of them: a file, a folder, a pattern or an hf:// address; repeat for more.",
     ),
 ]
 NamedDataFolders = Annotated[

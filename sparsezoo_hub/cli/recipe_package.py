@@ -20,12 +20,13 @@ from sparsezoo_hub.packaging.manifest import (
     read_manifest,
 )
 from sparsezoo_hub.packaging.package import PackageContents, write_package
-from sparsezoo_hub.training.corpora import text_digest
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.run import Measured, RecipeRun
 from sparsezoo_hub.training.stage_result import StageResult
 
 NUM_ONNX_TEXTS = 24
+# Of a corpus of more files, the first and the last are named.
+_MOST_NAMES = 16
 _RECORDED = ("sparsezoo-hub", "torch", "transformers", "tokenizers", "huggingface_hub", "onnxruntime")
 
 _HUB_TASKS = {
@@ -114,10 +115,11 @@ def model_name(source: str | None) -> str | None:
 def _data_names(run: RecipeRun, stage: Stage) -> tuple[str, ...]:
     if stage.is_language_modelling:
         names = [path.name for path in run.data.files(stage.data)]
-        train, validation = run.data.documents(stage.data)
+        if len(names) > _MOST_NAMES:
+            names = [f"{len(names)} files, {names[0]} to {names[-1]}"]
         return (
             *(names or [f"documentation of Python {platform.python_version()}"]),
-            text_digest([*train, *validation]),
+            run.data.text.digest(stage.data),
         )
     folder = run.data.folder(stage.data)
     return ("the task's own data" if folder is None else folder.name,)

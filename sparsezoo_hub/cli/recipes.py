@@ -86,3 +86,22 @@ def schema() -> None:
     from sparsezoo_hub.core.recipe_text import recipe_schema
 
     print_json(recipe_schema())
+
+
+@recipes.command()
+def accelerate(
+    name: Annotated[str | None, typer.Argument(help="Which one; without it their names.")] = None,
+) -> None:
+    """Print a configuration of accelerate, or the script for Slurm, to start a recipe on several devices.
+
+    sparsezoo-hub recipes accelerate 4-gpu > 4-gpu.yaml
+    """
+    from sparsezoo_hub.core.names import check_choice
+    from sparsezoo_hub.training.recipe_library import launch_files
+
+    files = launch_files()
+    if name is None:
+        say("\n".join(files))
+        return
+    text = files[check_choice(name, files, "launch file")].read_text()
+    console.print(text, soft_wrap=True, markup=False, highlight=False, end="")

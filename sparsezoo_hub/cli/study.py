@@ -10,6 +10,7 @@ from sparsezoo_hub.cli.console import console, errors, print_json, quiet_loading
 from sparsezoo_hub.cli.named_options import named_files, named_folders, named_parents
 from sparsezoo_hub.cli.options import Bf16, Json, MaxSteps, NamedDataFolders, NamedTextFiles
 from sparsezoo_hub.errors import RecipeError
+from sparsezoo_hub.training.stop_signals import interruptible
 
 if TYPE_CHECKING:
     from sparsezoo_hub.training.studies.runner import Outcome
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _RECORDED = ("sparsezoo-hub", "torch", "transformers", "tokenizers")
 
 
+@interruptible()
 def study(
     study: Annotated[
         str | None, typer.Argument(help="A YAML file, or the name of one that comes with the package.")

@@ -1,19 +1,31 @@
 """``sparsezoo-hub train``."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsezoo_hub.cli.console import print_json, quiet_loading, say
+from sparsezoo_hub.cli.console import console, errors, print_json, quiet_loading, say
 from sparsezoo_hub.cli.named_options import named_files, named_folders, named_parents
-from sparsezoo_hub.cli.options import Bf16, Json, MaxSteps, NamedDataFolders, NamedParents, NamedTextFiles
+from sparsezoo_hub.cli.options import (
+    Bf16,
+    Compile,
+    Json,
+    MaxSteps,
+    NamedDataFolders,
+    NamedParents,
+    NamedTextFiles,
+    PerDeviceBatch,
+)
+from sparsezoo_hub.training.stop_signals import interruptible
 
 if TYPE_CHECKING:
     from sparsezoo_hub.training.stage_result import StageResult
 
 
-def train(
+@interruptible()
+def train(  # noqa: PLR0913 - one option for each thing that can be chosen
     recipe: Annotated[
         str, typer.Argument(help="A YAML file, or a name of `sparsezoo-hub recipes list`; NAME:VARIANT.")
     ],
@@ -23,6 +35,26 @@ def train(
     backbone: NamedParents = None,
     max_steps: MaxSteps = None,
     bf16: Bf16 = False,
+    compile: Compile = False,
+    per_device_batch: PerDeviceBatch = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read the text as it comes, not into memory.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that read streamed text for each device; 4 each on GPUs."),
+    ] = None,
+    token_cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep streamed text there, tokenized, for the next time."),
+    ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the run in tensorboard, trackio or wandb too, if installed; repeat for several.",
+        ),
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Optimizer steps between checkpoints.")] = 500,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without it.")] = None,
     as_json: Json = False,
@@ -42,16 +74,30 @@ def train(
     quiet_loading()
     loaded = load_recipe(recipe)
     folder = out or Path("runs") / loaded.name
-    with ProgressDisplay() as display:
+    shown = errors if as_json else console
+    with ProgressDisplay(shown) as display:
         run = RecipeRun(
             loaded,
             folder,
             text=named_files(text),
             data=named_folders(data),
             parents=named_parents(backbone),
-            options=RunOptions(max_steps=max_steps, checkpoint_every=checkpoint_every, bf16=bf16),
+            options=RunOptions(
+                max_steps=max_steps,
+                checkpoint_every=checkpoint_every,
+                bf16=bf16,
+                compile=compile,
+                report_to=tuple(report_to or ()),
+                per_device_batch=per_device_batch,
+                stream=stream,
+                workers=workers,
+                token_cache=token_cache,
+            ),
             watcher=display,
+            tell=partial(shown.print, soft_wrap=True, markup=False),
         )
+        if PartialState().is_main_process:
+            shown.print(_heading(loaded.name, folder, text, data), soft_wrap=True, markup=False)
         run.make_parents()
         results = {stage.name: run.run_stage(stage.name) for stage in run.recipe.stages}
     if not PartialState().is_main_process:
@@ -75,6 +121,11 @@ def train(
     pattern = "dense" if manifest.is_dense else f"sparsity {manifest.sparsity.overall:.4f}"
     say(f"package: {folder / 'package'}, {pattern}")
     say(f"publish: sparsezoo-hub push {folder / 'package'} OWNER/{loaded.name}")
+
+
+def _heading(name: str, folder: Path, text: list[str] | None, data: list[str] | None) -> str:
+    given = [*(f"text {each}" for each in text or ()), *(f"data {each}" for each in data or ())]
+    return f"{name} in {folder}" + (f", {', '.join(given)}" if given else "")
 
 
 def _scores(result: "StageResult") -> str:

@@ -9,6 +9,7 @@ import typer
 
 from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import Bf16, DataFolder, Json, MaxSteps, ModelReference
+from sparsezoo_hub.training.stop_signals import interruptible
 
 if TYPE_CHECKING:
     from sparsezoo_hub.training.transfer import Transferred
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _REPEAT = "repeat to search over several"
 
 
+@interruptible()
 def transfer(  # noqa: PLR0913 - one option for each thing that can be chosen
     model: ModelReference,
     task: Annotated[

@@ -12,7 +12,12 @@ _ROW_SUM_TOLERANCE = 0.02
 _SIZES = {"attention": ("number of attention heads", 1), "hidden state": ("hidden size", -1)}
 
 
-def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    num_positions: Tensor | int | None = None,
+) -> Tensor:
     """Return ``T^2 * KL(teacher || student)``, averaged over positions (Prune OFA, equation 2).
 
     The KL divergence differs from the soft cross-entropy of equation 2 by the teacher's entropy, a
@@ -23,13 +28,15 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, temperatur
             masked LM, one per text for classification.
         teacher_logits: same shape.
         temperature: above 0; the logits are divided by it.
+        num_positions: what the mean is over if these are a part of a larger batch; None for these alone.
     """
-    return temperature**2 * F.kl_div(
+    divergence = F.kl_div(
         F.log_softmax(student_logits.float() / temperature, dim=-1),
         F.log_softmax(teacher_logits.float() / temperature, dim=-1),
-        reduction="batchmean",
+        reduction="sum",
         log_target=True,
     )
+    return temperature**2 * divergence / (len(student_logits) if num_positions is None else num_positions)
 
 
 def combined_loss(
@@ -75,7 +82,10 @@ def teacher_layers(num_student: int, num_teacher: int) -> tuple[int, ...]:
 
 
 def hidden_state_loss(
-    student_hidden: Sequence[Tensor], teacher_hidden: Sequence[Tensor], attention_mask: Tensor
+    student_hidden: Sequence[Tensor],
+    teacher_hidden: Sequence[Tensor],
+    attention_mask: Tensor,
+    num_tokens: Tensor | int | None = None,
 ) -> Tensor:
     """Return the mean squared error of the hidden states, averaged over positions and layers.
 
@@ -87,6 +97,7 @@ def hidden_state_loss(
         teacher_hidden: the same of the teacher, which may have another number of layers and another dtype;
             ``teacher_layers`` pairs them.
         attention_mask: (batch, sequence), 0 where there is padding. Padding does not count.
+        num_tokens: what the mean is over if this is a part of a larger batch; None for this one alone.
 
     Raises:
         ValueError: if the shapes of the two differ, or the mask keeps nothing.
@@ -95,14 +106,18 @@ def hidden_state_loss(
     kept = _kept(attention_mask)
     pairs = teacher_layers(len(student_hidden) - 1, len(teacher_hidden) - 1)
     losses = [
-        F.mse_loss(_rows(student, kept), _rows(teacher_hidden[layer], kept))
+        F.mse_loss(_rows(student, kept), _rows(teacher_hidden[layer], kept), reduction="sum")
         for student, layer in zip(student_hidden, pairs, strict=True)
     ]
-    return torch.stack(losses).mean()
+    num_tokens = kept.numel() if num_tokens is None else num_tokens
+    return torch.stack(losses).mean() / (num_tokens * student_hidden[0].shape[-1])
 
 
 def attention_loss(
-    student_attentions: Sequence[Tensor], teacher_attentions: Sequence[Tensor], attention_mask: Tensor
+    student_attentions: Sequence[Tensor],
+    teacher_attentions: Sequence[Tensor],
+    attention_mask: Tensor,
+    num_tokens: Tensor | int | None = None,
 ) -> Tensor:
     """Return ``KL(teacher || student)`` of the attention probabilities, averaged over queries, heads, layers.
 
@@ -118,6 +133,7 @@ def attention_loss(
             dtype.
         attention_mask: (batch, sequence), 0 where there is padding. Padding counts neither as query nor as
             key.
+        num_tokens: as in ``hidden_state_loss``.
 
     Raises:
         ValueError: if the shapes of the two differ, the mask keeps nothing, or the student's probabilities
@@ -135,15 +151,15 @@ def attention_loss(
         deviations.append((learned.detach().sum(dim=-1) - 1).abs().max())
         # Where both are 0, kl_div gives 0; the bound keeps a probability that underflowed finite.
         logarithms = learned.clamp_min(torch.finfo(torch.float32).tiny).log()
-        losses.append(F.kl_div(logarithms, taught, reduction="sum") / (kept.numel() * student.shape[1]))
+        losses.append(F.kl_div(logarithms, taught, reduction="sum") / student.shape[1])
     deviation = float(torch.stack(deviations).max())
-    if not deviation <= _ROW_SUM_TOLERANCE:  # also refuses nan
+    if deviation > _ROW_SUM_TOLERANCE:  # nan is for whoever watches the loss
         raise ValueError(
             f"the student's attention probabilities sum to 1 only up to {deviation:.3f}: set its attention "
             "dropout (attention_probs_dropout_prob, DistilBERT's attention_dropout) to 0 and give it the "
             "attention mask"
         )
-    return torch.stack(losses).mean()
+    return torch.stack(losses).mean() / (kept.numel() if num_tokens is None else num_tokens)
 
 
 def _check_shapes(

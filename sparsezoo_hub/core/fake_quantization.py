@@ -5,7 +5,7 @@ appendix D; with Q8BERT's moving averages of the inputs' minimum and maximum). A
 zero point of the weights is 0. Observers and fake quantization are torch's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch.ao.quantization import (
 )
 from torch.nn.functional import linear
 
+from sparsezoo_hub.core.input_observer import InputObserver
+from sparsezoo_hub.core.sharding import whole
 from sparsezoo_hub.core.targets import linear_modules, match_targets
 from sparsezoo_hub.errors import QuantizationError
 
@@ -115,6 +117,22 @@ def learn_ranges(layers: Mapping[str, FakeQuantizedLinear], *, rounding: bool = 
         layer.train(layer.training)
         layer.weight_quantizer.enable_fake_quant(rounding)
         layer.input_quantizer.enable_fake_quant(rounding)
+
+
+def begin_step(
+    layers: Mapping[str, FakeQuantizedLinear], share: Callable[[Tensor], Tensor] | None = None
+) -> None:
+    """Let what the layers see until the next call count as one batch.
+
+    Args:
+        layers: of ``fake_quantize``.
+        share: from a process's largest values to those of all processes; None for one process.
+    """
+    for layer in layers.values():
+        observer = layer.input_quantizer.activation_post_process
+        assert isinstance(observer, InputObserver)  # noqa: S101 - for the type checker
+        observer.share = share
+        observer.begin_step()
 
 
 def freeze_ranges(layers: Mapping[str, FakeQuantizedLinear]) -> None:
@@ -226,7 +244,7 @@ def _follow_weight(layer: FakeQuantizedLinear) -> None:
     """Learn the weight's range as it is now: the last optimizer step has changed it since it was used."""
     if layer.learns_ranges:
         layer.weight_quantizer.enable_observer()
-        layer.weight_quantizer(layer.weight)
+        layer.weight_quantizer(whole(layer.weight))
         layer.train(layer.training)
 
 
@@ -254,7 +272,7 @@ def _convert(module: nn.Linear, per_channel: bool) -> FakeQuantizedLinear:
         **weight_observer,
     )
     input_quantizer = FakeQuantize(  # type: ignore[no-untyped-call]
-        observer=MovingAverageMinMaxObserver,
+        observer=InputObserver,
         quant_min=0,
         quant_max=255,
         dtype=torch.quint8,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsezoo_hub.core.masks import mask_digest, sparsity_of
+from sparsezoo_hub.core.sharding import whole
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsity, overall_sparsity
 from sparsezoo_hub.core.targets import base_model, linear_modules
 from sparsezoo_hub.core.weight_lock import WeightLock, guard_loading, locks, release, unguard_loading
@@ -148,7 +149,7 @@ class PatternLock:
     @staticmethod
     def report(model: nn.Module) -> list[ComponentSparsity]:
         """Return the measured sparsity of every locked weight; empty without a lock."""
-        return measure_sparsity({lock.name: lock.weight.detach() for lock in locks(model)})
+        return measure_sparsity({lock.name: whole(lock.weight.detach()) for lock in locks(model)})
 
     @staticmethod
     def revived(model: nn.Module) -> int:
@@ -252,4 +253,4 @@ def _check_fit(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> No
 
 
 def _num_nonzero(weight: Tensor, pruned: Tensor) -> int:
-    return int(torch.count_nonzero(weight.detach()[pruned.to(weight.device)]))
+    return int(torch.count_nonzero(whole(weight.detach())[pruned.to(weight.device)]))

@@ -60,15 +60,38 @@ class Parent(Part):
         return self
 
 
+class CorpusPart(Part):
+    """One of the texts that a streamed corpus is mixed of.
+
+    ``weight`` is its share of the rows, relative to the other parts'; if no part has one, rows are as many
+    as there is text. ``files`` is where it is on a Hub: an ``hf://`` address, taken where no other text is
+    given.
+    """
+
+    description: str
+    weight: Annotated[float, Field(gt=0)] | None = None
+    files: Annotated[str, Field(pattern=r"^hf://")] | None = None
+
+
 class Corpus(Part):
     """Text for masked LM.
 
     ``description`` says which text the paper used. Whoever runs the recipe gives files; without them only
-    a corpus whose ``source`` is on every machine (``python_documentation``) can be used.
+    a corpus whose ``source`` is on every machine (``python_documentation``) can be used. ``parts`` are the
+    texts that it is mixed of, if they are given apart and streamed.
     """
 
     description: str
     source: Literal["files", "python_documentation"] = "files"
+    parts: dict[Name, CorpusPart] | None = None
+
+    @field_validator("parts")
+    @classmethod
+    def _all_weighted_or_none(cls, value: dict[str, CorpusPart] | None) -> dict[str, CorpusPart] | None:
+        without = [name for name, part in (value or {}).items() if part.weight is None]
+        if value and 0 < len(without) < len(value):
+            raise ValueError(f"give every part a weight or none; {', '.join(without)} has none")
+        return value
 
 
 class Stage(Part):

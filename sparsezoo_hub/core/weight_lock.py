@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from sparsezoo_hub.core.sharding import placed_like, whole
 from sparsezoo_hub.errors import LockError
 
 _ATTRIBUTE = "_pattern_lock"
@@ -43,7 +44,7 @@ class WeightLock:
         self.module = module
         self.name = name
         self.weight: Tensor = module.weight
-        self.keep = _placed_like(-mask.to(torch.int8), self.weight)
+        self.keep = placed_like(-mask.to(torch.int8), self.weight)
         self.is_open = False  # inside PatternLock.editing
         self.handle: Any = None
         self._hook()
@@ -54,8 +55,7 @@ class WeightLock:
     @property
     def mask(self) -> Tensor:
         """Bool, True = kept, whole: gathered from every process if the weight is sharded."""
-        keep = self.keep.full_tensor() if isinstance(self.keep, DTensor) else self.keep
-        return keep != 0
+        return whole(self.keep) != 0
 
     def num_revived(self) -> int:
         """Return how many pruned entries are not 0.0; of this process's shard, if the weight is sharded."""
@@ -81,7 +81,7 @@ class WeightLock:
                 return  # what FSDP2 gathered for a forward pass; the optimizer has the sharded parameter
             self.unhook()
             self.weight = weight
-            self.keep = _placed_like(self.keep, weight)
+            self.keep = placed_like(self.keep, weight)
         elif self.keep.device != weight.device:  # the model moved since the last step
             self.keep = self.keep.to(weight.device)
         if self.handle is None and weight.requires_grad:  # another parameter, or not frozen any more
@@ -171,15 +171,6 @@ def _local(tensor: Tensor) -> Tensor:
 def _clear(values: Tensor, keep: Tensor) -> None:
     """Set the bits of ``values`` to zero where those of ``keep`` are; int8 is widened with its sign."""
     values.detach().view(_INTEGERS[values.element_size()]).bitwise_and_(keep)
-
-
-def _placed_like(keep: Tensor, weight: Tensor) -> Tensor:
-    """Shard as the weight is sharded, each process from what it has: nothing is sent."""
-    if isinstance(weight, DTensor) and not isinstance(keep, DTensor):
-        return distribute_tensor(
-            keep.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
-        )
-    return keep.to(weight.device)
 
 
 def _check_incoming(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pyarrow  # type: ignore[import-untyped]
+import pyarrow
 from onnx import numpy_helper
 
 from sparsezoo_hub.core.sparsity_report import ComponentSparsity, measure_sparsity

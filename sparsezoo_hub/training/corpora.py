@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsezoo_hub.errors import CorpusError
+from sparsezoo_hub.training.text_addresses import TextFile, local_file
 from sparsezoo_hub.training.text_files import read_rows
 
 # Fewer documents than this, and they are cut: one long file must still give both sides of a split.
 _ENOUGH_DOCUMENTS = 20
 _LEAST_CHARACTERS = 1_000
-_MOST_CHARACTERS = 20_000
+MOST_CHARACTERS = 20_000
 
 # Control characters, and halves of surrogate pairs, which JSON can escape and UTF-8 cannot write.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
@@ -42,28 +43,28 @@ def clean_text(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", _LINE_EDGES.sub("\n", text)).strip()
 
 
-def read_text_files(paths: Sequence[str | Path]) -> list[Document]:
+def read_text_files(paths: Sequence[str | Path | TextFile]) -> list[Document]:
     """Return the documents of text files, clean, in the files' order.
 
-    A ``.txt`` file is one document, a row of ``.jsonl`` or ``.jsonl.gz`` is one. Empty documents, and
+    A ``.txt`` file is one document, a row of ``.jsonl`` or ``.parquet`` is one. Empty documents, and
     those that repeat an earlier one, are dropped. If fewer than 20 are left, each is cut at blank lines
     (else at line ends, else at spaces) into documents of 20,000 to 40,000 characters, or shorter ones
     (1,000 to 2,000 at least) where that gives fewer than about 20.
 
     Args:
-        paths: UTF-8 files; rows of JSON need a string under ``text``.
+        paths: UTF-8 files, plain or compressed; rows need a string under ``text``.
 
     Raises:
         CorpusError: if there is no path, one is given twice, or a file is missing, a folder, empty,
             binary, of another format, broken, or without text.
     """
     if not paths:
-        raise CorpusError("no text file is given: name at least one .txt, .jsonl or .jsonl.gz file")
+        raise CorpusError("no text file is given: name at least one .txt, .jsonl or .parquet file")
     documents: list[Document] = []
     seen: set[bytes] = set()
-    for path, name in _named(paths):
+    for file, name in _named(paths):
         has_text = False
-        for row, text in read_rows(path):
+        for row, text in read_rows(file):
             cleaned = clean_text(text)
             if not cleaned:
                 continue
@@ -73,7 +74,7 @@ def read_text_files(paths: Sequence[str | Path]) -> list[Document]:
                 seen.add(digest)
                 documents.append(Document(name if row is None else f"{name}:{row}", cleaned))
         if not has_text:
-            raise CorpusError(f"{path}: holds no text; give a file with text in it")
+            raise CorpusError(f"{file.address}: holds no text; give a file with text in it")
     return documents if len(documents) >= _ENOUGH_DOCUMENTS else _cut_documents(documents)
 
 
@@ -131,22 +132,22 @@ def _rank(name: str, seed: int) -> tuple[bytes, str]:
     return hashlib.sha256(f"{seed}\0{name}".encode()).digest(), name
 
 
-def _named(paths: Sequence[str | Path]) -> Iterable[tuple[Path, str]]:
+def _named(paths: Sequence[str | Path | TextFile]) -> Iterable[tuple[TextFile, str]]:
     # The bare file name where it is unique, so that a split does not depend on where the files lie.
-    files = [Path(path) for path in paths]
+    files = [path if isinstance(path, TextFile) else local_file(path) for path in paths]
     bare = [file.name for file in files]
     for index, file in enumerate(files):
         if file in files[:index]:
-            raise CorpusError(f"{file}: is given twice; name each text file once")
-        yield file, file.name if bare.count(file.name) == 1 else file.as_posix()
+            raise CorpusError(f"{file.address}: is given twice; name each text file once")
+        yield file, file.name if bare.count(file.name) == 1 else file.address
 
 
 def _cut_documents(documents: Sequence[Document]) -> list[Document]:
     total = sum(len(document.text) for document in documents)
-    size = min(max(total // _ENOUGH_DOCUMENTS, _LEAST_CHARACTERS), _MOST_CHARACTERS)
+    size = min(max(total // _ENOUGH_DOCUMENTS, _LEAST_CHARACTERS), MOST_CHARACTERS)
     cut: list[Document] = []
     for document in documents:
-        pieces = list(_pieces(document.text, size))
+        pieces = list(cut_text(document.text, size))
         if len(pieces) == 1:
             cut.append(document)
         else:
@@ -154,11 +155,24 @@ def _cut_documents(documents: Sequence[Document]) -> list[Document]:
     return cut
 
 
-def _pieces(text: str, size: int) -> Iterable[str]:
+def cut_text(text: str, size: int) -> Iterable[str]:
+    """Yield the pieces of a text, cut at blank lines, else at line ends, else at spaces, else anywhere.
+
+    Args:
+        text: any.
+        size: a piece has between this many characters and twice as many; the last may be shorter.
+    """
     start = 0
-    while len(text) - start > 2 * size:
-        ends = (text.find(separator, start + size, start + 2 * size) for separator in ("\n\n", "\n", " "))
-        end = next((end for end in ends if end >= 0), start + 2 * size)
+    for end in cuts(text, size):
         yield text[start:end].strip()
         start = end
     yield text[start:].strip()
+
+
+def cuts(text: str, size: int) -> Iterable[int]:
+    """Yield where ``cut_text`` cuts; what comes behind the last cut does not depend on what came before."""
+    start = 0
+    while len(text) - start > 2 * size:
+        ends = (text.find(separator, start + size, start + 2 * size) for separator in ("\n\n", "\n", " "))
+        start = next((end for end in ends if end >= 0), start + 2 * size)
+        yield start

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
 from sparsezoo_hub.errors import CorpusError
@@ -96,7 +97,8 @@ def evaluated_outcomes(
     model.eval()
     try:
         for batch in loader:
-            with torch.inference_mode():
+            # FSDP2 writes into tensors that it may first have made here: not those of inference mode then.
+            with torch.no_grad() if isinstance(model, FSDPModule) else torch.inference_mode():
                 outcome = objective.predict(model, {name: batch[name].to(device) for name in batch})
             yield outcome
     finally:

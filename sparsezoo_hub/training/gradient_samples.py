@@ -1,10 +1,13 @@
 """Gradient samples: gradients of the training loss for methods that estimate its curvature."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sparsezoo_hub.training.numbered_rows import Mask, NumberedRows
 
 # From an optimizer step to the gradients of its mask update, endless, one per mini-batch.
 GradientSource = Callable[[int], Iterator[Mapping[str, Tensor]]]
@@ -15,6 +18,7 @@ def sample_gradients(
     modules: Mapping[str, nn.Linear],
     loss: Callable[[nn.Module, Mapping[str, Tensor]], Tensor],
     examples: Any,
+    mask: Mask | None,
     collate: Callable[[Sequence[Any]], Mapping[str, Tensor]],
     batch_size: int,
     seed: int,
@@ -30,6 +34,7 @@ def sample_gradients(
         modules: the components.
         loss: of a model and a batch.
         examples: a sequence.
+        mask: of an example and a seed; None if examples are taken as they are.
         collate: from a list of examples to a batch.
         batch_size: examples to a gradient.
         seed: of the draws.
@@ -37,13 +42,12 @@ def sample_gradients(
     weights = {name: module.weight for name, module in modules.items()}
     device = next(iter(weights.values())).device
     generator = torch.Generator().manual_seed(seed)
-    while True:
+    rows = NumberedRows(examples, mask, seed)
+    for first in count(step=batch_size):
         indices = torch.randint(len(examples), (batch_size,), generator=generator).tolist()
-        mask_seed = int(torch.randint(2**31, (1,), generator=generator))
+        batch = collate([rows[place] for place in enumerate(indices, first)])
         was_training = model.training
-        with torch.random.fork_rng(), torch.enable_grad():
-            torch.manual_seed(mask_seed)
-            batch = collate([examples[index] for index in indices])
+        with torch.enable_grad():
             model.eval()
             try:
                 value = loss(model, {name: each.to(device) for name, each in batch.items()})

@@ -8,19 +8,19 @@ from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.training.sentence_pairs import SentencePairs
 from sparsezoo_hub.training.token_blocks import TokenBlocks
-from sparsezoo_hub.training.token_masking import Collator, mask_once, masking_collator, padding_collator
+from sparsezoo_hub.training.token_masking import Collator, TokenMasking, mask_once, padding_collator
 
 # Enough for a standard error of the loss below 0.03 nats, and few enough to be evaluated in seconds.
 MAX_VALIDATION_ROWS = 512
 
 
 class MaskedLMData(NamedTuple):
-    """The rows of both sides, each with its collator."""
+    """The rows of both sides, those to train on still to be masked, and the collator of masked rows."""
 
     train: TokenBlocks | SentencePairs
-    collate: Collator
+    mask: TokenMasking
     validation: list[dict[str, Tensor]]
-    collate_validation: Collator
+    collate: Collator
 
 
 def masked_lm_data(
@@ -50,7 +50,7 @@ def masked_lm_data(
         whole_word: mask all tokens of a word or none.
         short_probability: the share of shorter training rows, in [0, 1].
         next_sentence: rows are ``SentencePairs``, not ``TokenBlocks``.
-        seed: of what is drawn when training rows are made; their masks follow torch's global numbers.
+        seed: of what is drawn when training rows are made.
 
     Raises:
         BackboneError: if the tokenizer does not fit what is asked for.
@@ -63,7 +63,7 @@ def masked_lm_data(
     masked = mask_once(validation, tokenizer, masking_probability, MAX_VALIDATION_ROWS, whole_word)
     return MaskedLMData(
         rows(texts_train, tokenizer, max_length, short_probability, seed),
-        masking_collator(tokenizer, masking_probability, whole_word),
+        TokenMasking(tokenizer, masking_probability, whole_word),
         masked,
         padding_collator(tokenizer),
     )

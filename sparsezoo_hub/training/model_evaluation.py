@@ -14,7 +14,7 @@ from sparsezoo_hub.training.evaluation import Evaluation, evaluate
 from sparsezoo_hub.training.masked_lm_data import MAX_VALIDATION_ROWS
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.stage_data import VALIDATION_FRACTION
+from sparsezoo_hub.training.run_text import VALIDATION_FRACTION
 from sparsezoo_hub.training.tasks import find_task, prepare_task
 from sparsezoo_hub.training.tasks.task_format import QUESTION
 from sparsezoo_hub.training.token_blocks import TokenBlocks

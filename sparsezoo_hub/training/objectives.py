@@ -19,8 +19,10 @@ from sparsezoo_hub.core.targets import base_model
 IGNORED_LABEL = -100
 # Far below any logit, so that its exponential is 0; finite at half precision too.
 _IMPOSSIBLE = -1e4
+# Where the labels of a batch are, found before it goes to its device.
+_POSITIONS = "label_positions"
 # How the names end of what a batch has for the objective, not for the model.
-_TARGETS = ("labels", "label", "start_positions", "end_positions", "answer_mask")
+_TARGETS = ("labels", "label", "start_positions", "end_positions", "answer_mask", _POSITIONS)
 
 Batch = Mapping[str, Tensor]
 
@@ -56,10 +58,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Objective:
-    """How a model is loaded for an objective, and what it predicts."""
+    """How a model is loaded for an objective, what it predicts, and the labels in a batch of each head."""
 
     auto_class: Any
     predict: Callable[[nn.Module, Batch], Outcome]
+    labels: tuple[str, ...] = ("labels",)
+
+
+def with_label_positions(batch: Batch) -> dict[str, Tensor]:
+    """Return a batch that is still on the CPU with where its labels per token are, if it has such.
+
+    How many there are decides the size of what is computed with them. A GPU would have to be waited for to
+    know it, at every step.
+
+    Args:
+        batch: of an objective. ``label_positions`` (num_labels,) is added: indices into ``labels`` (batch,
+            length), flat.
+    """
+    labels = batch.get("labels")
+    if labels is None or labels.dim() == 1:
+        return dict(batch)
+    return {**batch, _POSITIONS: _label_positions(labels)}
 
 
 def predict_masked_tokens(model: nn.Module, batch: Batch) -> Outcome:
@@ -72,10 +91,10 @@ def predict_masked_tokens(model: nn.Module, batch: Batch) -> Outcome:
         batch: ``input_ids``, ``attention_mask`` and ``labels``, each (batch, length); labels are
             ``IGNORED_LABEL`` where nothing is predicted.
     """
-    positions = batch["labels"] != IGNORED_LABEL
+    positions = _positions(batch)
     with _head_on(positions, getattr(model, "module", model)):
         output = model(**_inputs(batch))
-    return Outcome((Prediction(output.logits, batch["labels"][positions]),), output)
+    return Outcome((Prediction(output.logits, batch["labels"].flatten()[positions]),), output)
 
 
 def predict_masked_tokens_and_next_sentence(model: nn.Module, batch: Batch) -> Outcome:
@@ -86,12 +105,12 @@ def predict_masked_tokens_and_next_sentence(model: nn.Module, batch: Batch) -> O
         batch: as for masked tokens, with ``token_type_ids`` and ``next_sentence_label`` (batch,), 0 where
             the second segment follows the first, 1 where it is a random one.
     """
-    positions = batch["labels"] != IGNORED_LABEL
+    positions = _positions(batch)
     with _head_on(positions, getattr(model, "module", model)):
         output = model(**_inputs(batch))
     return Outcome(
         (
-            Prediction(output.prediction_logits, batch["labels"][positions]),
+            Prediction(output.prediction_logits, batch["labels"].flatten()[positions]),
             Prediction(output.seq_relationship_logits, batch["next_sentence_label"]),
         ),
         output,
@@ -113,8 +132,9 @@ def predict_tags(model: nn.Module, batch: Batch) -> Outcome:
             first piece of a word.
     """
     output = model(**_typed_inputs(model, batch))
-    positions = batch["labels"] != IGNORED_LABEL
-    return Outcome((Prediction(output.logits[positions], batch["labels"][positions]),), output)
+    positions = _positions(batch)
+    logits, labels = output.logits.flatten(0, 1)[positions], batch["labels"].flatten()[positions]
+    return Outcome((Prediction(logits, labels),), output)
 
 
 def predict_spans(model: nn.Module, batch: Batch) -> Outcome:
@@ -140,6 +160,15 @@ def predict_spans(model: nn.Module, batch: Batch) -> Outcome:
     return Outcome(heads, output)
 
 
+def _positions(batch: Batch) -> Tensor:
+    found = batch.get(_POSITIONS)
+    return _label_positions(batch["labels"]) if found is None else found
+
+
+def _label_positions(labels: Tensor) -> Tensor:
+    return (labels.flatten() != IGNORED_LABEL).nonzero().flatten()
+
+
 def _typed_inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     inputs = _inputs(batch)
     # DistilBERT has BERT's tokenizer and no token types, RoBERTa has a single one.
@@ -155,7 +184,7 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
 @contextmanager
 def _head_on(positions: Tensor, model: nn.Module) -> Iterator[None]:
     def select(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state[positions]
+        output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[positions]
         return output
 
     handle = base_model(model).register_forward_hook(select)
@@ -167,8 +196,12 @@ def _head_on(positions: Tensor, model: nn.Module) -> Iterator[None]:
 
 OBJECTIVES: Mapping[str, Objective] = {
     "masked_lm": Objective(AutoModelForMaskedLM, predict_masked_tokens),
-    "masked_lm_next_sentence": Objective(AutoModelForPreTraining, predict_masked_tokens_and_next_sentence),
+    "masked_lm_next_sentence": Objective(
+        AutoModelForPreTraining, predict_masked_tokens_and_next_sentence, ("labels", "next_sentence_label")
+    ),
     "sequence_classification": Objective(AutoModelForSequenceClassification, predict_classes),
     "token_classification": Objective(AutoModelForTokenClassification, predict_tags),
-    "question_answering": Objective(AutoModelForQuestionAnswering, predict_spans),
+    "question_answering": Objective(
+        AutoModelForQuestionAnswering, predict_spans, ("start_positions", "end_positions")
+    ),
 }

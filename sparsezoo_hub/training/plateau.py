@@ -39,6 +39,13 @@ class PlateauStop(TrainerCallback):
         del tensors
         self.best, self.stale = state["best"], state["stale"]
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End at once if a run is gone on from the very step that it had ended after."""
+        del args, state, kwargs
+        control.should_training_stop |= self.stale >= self.plateau.patience
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -1,19 +1,21 @@
 """The pruner: at every mask update, schedule → scores → masks → zeros that hold."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sparsezoo_hub.core.fisher import FisherOptions
 from sparsezoo_hub.core.learning_rates import Window
-from sparsezoo_hub.core.masks import mask_digest, sparsity_of
+from sparsezoo_hub.core.masks import sparsity_of
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.core.pruning_methods import build_method, sample_gradients, split_increase
 from sparsezoo_hub.core.selection import select_masks
+from sparsezoo_hub.core.sharding import placed_like, whole
 from sparsezoo_hub.core.sparsity_schedules import SPARSITY_SCHEDULES
 from sparsezoo_hub.core.sparsity_targets import sparsity_targets
 from sparsezoo_hub.core.stage_settings import Fisher, Pruning
@@ -100,7 +102,7 @@ class Pruner(TrainerCallback):
         del args, state, control, kwargs
         if self.method.observes_training:
             gradients = {
-                name: module.weight.grad
+                name: whole(module.weight.grad)
                 for name, module in self.modules.items()
                 if module.weight.grad is not None
             }
@@ -138,7 +140,8 @@ class Pruner(TrainerCallback):
         if self.method.num_gradients:
             sample_gradients(self.method, self._masked_gradients(seed))
         weights = self._weights()
-        scores = self.method.scores(weights)
+        check_same("weights", weights)
+        scores = self._of_main_process(self.method.scores(weights))
         masks: dict[str, Tensor] = {}
         for final, names in self.groups.items():
             masks |= select_masks(
@@ -148,16 +151,22 @@ class Pruner(TrainerCallback):
                 structure=self.structure,
                 kept={name: self.masks[name] for name in names} if self.masks else None,
             )
-        check_same_masks(masks)
+        check_same("masks", masks)
         with torch.no_grad():
-            for name, value in self.method.compensate(weights, masks).items():
+            for name, value in self._of_main_process(self.method.compensate(weights, masks)).items():
                 if value is not weights[name]:
-                    self.modules[name].weight.copy_(value)
+                    self.modules[name].weight.copy_(placed_like(value, self.modules[name].weight))
         self.masks = masks
         PatternLock.prune(model, masks)
 
+    def _of_main_process(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the main process has from sampled gradients, whose last digits differ between GPUs."""
+        if not self.method.num_gradients:
+            return values
+        return dict(broadcast(values))
+
     def _weights(self) -> dict[str, Tensor]:
-        return {name: module.weight.detach() for name, module in self.modules.items()}
+        return {name: whole(module.weight.detach()) for name, module in self.modules.items()}
 
     def _masked_gradients(self, seed: int) -> Iterator[Mapping[str, Tensor]]:
         if self.gradients is None:
@@ -169,22 +178,30 @@ class Pruner(TrainerCallback):
             }
 
 
-def check_same_masks(masks: Mapping[str, Tensor]) -> None:
-    """Compare the masks of all processes.
+def check_same(what: str, tensors: Mapping[str, Tensor]) -> None:
+    """Compare all processes' tensors, bit for bit.
+
+    Args:
+        what: the tensors are, for the message.
+        tensors: by component name.
 
     Raises:
-        MaskError: if they are not the same everywhere; names the weights.
+        MaskError: if they are not the same everywhere; names the components.
     """
     if process_state().num_processes == 1:
         return
-    own = {name: mask_digest({name: mask}) for name, mask in masks.items()}
+    own = {name: _digest(tensor) for name, tensor in tensors.items()}
     everyone: list[dict[str, str]] = gather_object([own])
     differing = sorted(name for name in own if len({each[name] for each in everyone}) > 1)
     if differing:
         raise MaskError(
-            f"the masks of {len(differing)} of {len(own)} weights differ between the {len(everyone)} "
+            f"the {what} of {len(differing)} of {len(own)} components differ between the {len(everyone)} "
             f"processes, {differing[0]} for example: go on from the last checkpoint"
         )
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).cpu().numpy().data).hexdigest()
 
 
 def _of_kind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,14 +5,16 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sparsezoo_hub.core.fake_quantization import fake_quantize, freeze_ranges, learn_ranges
+from sparsezoo_hub.core.fake_quantization import begin_step, fake_quantize, freeze_ranges, learn_ranges
 from sparsezoo_hub.core.stage_settings import Quantization
+from sparsezoo_hub.training.processes import largest, process_state
 
 
 class Quantizer(TrainerCallback):
     """Trains a model as int8 will compute it (Prune OFA, appendix D; oBERTa, table 24).
 
-    The ranges are buffers of the model, so the Trainer's checkpoints have them.
+    The ranges are buffers of the model, so the Trainer's checkpoints have them. They are those of the whole
+    batch, whatever part of it a process sees.
 
     Args:
         settings: its points in optimizer steps.
@@ -37,6 +39,7 @@ class Quantizer(TrainerCallback):
             freeze_ranges(self.layers)
         elif state.global_step >= self.settings.start:
             learn_ranges(self.layers)
+            begin_step(self.layers, largest if process_state().num_processes > 1 else None)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

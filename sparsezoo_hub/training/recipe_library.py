@@ -11,6 +11,8 @@ from sparsezoo_hub.core.recipe_text import EXTENDS, TEMPLATES, VARIANTS, recipe_
 from sparsezoo_hub.errors import RecipeError
 
 FOLDER = Path(__file__).parents[1] / "recipes"
+# How recipes are started on several devices: no recipes themselves.
+LAUNCHES = FOLDER / "accelerate"
 
 
 def recipe_variants() -> dict[str, tuple[str, ...]]:
@@ -61,8 +63,24 @@ def recipe_sparsity(reference: str) -> float | None:
     return own
 
 
+def parents_sparsities(recipe: Recipe) -> dict[str, float]:
+    """Return how sparse the parents of a recipe are that another recipe makes."""
+    made = {
+        name: recipe_sparsity(parent.recipe)
+        for name, parent in recipe.parents.items()
+        if parent.recipe is not None
+    }
+    return {name: sparsity for name, sparsity in made.items() if sparsity is not None}
+
+
+def launch_files() -> dict[str, Path]:
+    """Return accelerate's configurations, and a script for Slurm, that come with the package, by name."""
+    return {path.stem: path for path in sorted(LAUNCHES.iterdir(), key=lambda each: each.stem)}
+
+
 def _file_names() -> list[str]:
-    paths = [path for path in FOLDER.rglob("*.yaml") if not path.name.startswith("_")]
+    files = FOLDER.rglob("*.yaml")
+    paths = [path for path in files if not path.name.startswith("_") and path.parent != LAUNCHES]
     return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in paths)
 
 

@@ -1,6 +1,5 @@
 """A run: the stages of a recipe in order, each kept when it is finished, so that a second start goes on."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -23,21 +22,30 @@ from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
 from sparsezoo_hub.core.quantization_names import LEARNED, RANGES_FILE
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe, Stage
 from sparsezoo_hub.core.recipe_text import recipe_text
-from sparsezoo_hub.errors import CorpusError, RecipeError, write_errors
+from sparsezoo_hub.errors import RecipeError, write_errors
 from sparsezoo_hub.training.backbones import check_targets, make_backbone
 from sparsezoo_hub.training.corpora import Document
+from sparsezoo_hub.training.durable import move_into_place
 from sparsezoo_hub.training.evaluation import Evaluation
+from sparsezoo_hub.training.lost_workers import lost_workers
 from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.progress import Progress, Watcher
 from sparsezoo_hub.training.python_documentation import python_documentation
-from sparsezoo_hub.training.recipe_library import recipe_sparsity
+from sparsezoo_hub.training.recipe_library import parents_sparsities
+from sparsezoo_hub.training.reporters import check_reporters
+from sparsezoo_hub.training.run_log import LOG, RunLog
 from sparsezoo_hub.training.run_options import RunOptions
+from sparsezoo_hub.training.run_text import known_commits
+from sparsezoo_hub.training.sharded_training import check_launch
 from sparsezoo_hub.training.stage_data import RunData
 from sparsezoo_hub.training.stage_models import Sources, check_vocabulary, load_finished
 from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.stage_training import train_stage
+from sparsezoo_hub.training.training_arguments import split_batch
+from sparsezoo_hub.training.watching import Watch
 from sparsezoo_hub.training.whole_text import write_text
 
+MARK = "run.yaml"
 RESULT = "result.json"
 TEST = "test.json"
 
@@ -62,15 +70,17 @@ class RecipeRun:
         recipe: what to do.
         out: the run's folder; a finished stage found there is not run again, one that was interrupted goes on
             from its last checkpoint.
-        text: files for masked LM (txt, jsonl, jsonl.gz) by corpus, ``""`` for every corpus.
+        text: files, folders, patterns and ``hf://`` addresses of text for masked LM, by corpus or by
+            ``CORPUS.PART``, ``""`` for every corpus.
         data: folders of task data by task, ``""`` for every task.
         parents: a folder or Hub id by parent, instead of the recipe's; ``tiny`` for the backbone makes every
             parent and the stages small (``core.tiny``).
         options: for all stages.
         watcher: is told about progress.
+        tell: is told, in one line, what a stage begins with.
 
     Raises:
-        CorpusError: if a text file is missing.
+        CorpusError: if a text file is missing, or text is too large for memory.
         PackageError: if the folder cannot be written.
         RecipeError: if the folder holds a run of another recipe or of other options, a stage's data does not
             fit its objective, or an option names what the recipe does not have.
@@ -81,12 +91,15 @@ class RecipeRun:
         recipe: Recipe,
         out: Path,
         *,
-        text: Mapping[str, Sequence[Path]] | None = None,
+        text: Mapping[str, Sequence[str | Path]] | None = None,
         data: Mapping[str, Path] | None = None,
         parents: Mapping[str, str] | None = None,
         options: RunOptions = RunOptions(),  # noqa: B008 - frozen
         watcher: Watcher = ignore_progress,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
+        check_launch(recipe)
+        check_reporters(options.report_to)
         recipe.stage(recipe.package)  # there is nothing to run in an imported model's
         overrides = dict(parents or {})
         for name in overrides:
@@ -95,14 +108,16 @@ class RecipeRun:
             except ValueError as error:
                 raise RecipeError(str(error)) from None
         if overrides.get(BACKBONE) == tiny.NAME:
-            recipe = tiny.tiny(recipe, _parents_sparsities(recipe))
+            recipe = tiny.tiny(recipe, parents_sparsities(recipe))
             overrides = {}
+        for stage in recipe.stages:  # refuse what a later one would only find after hours
+            split_batch(stage, process_state().num_processes, options.per_device_batch)
         self.recipe = recipe
         self.out = out
         self.overrides = overrides
         self.options = options
-        self.watcher = watcher
-        self.data = RunData(self.recipe, text or {}, data or {})
+        self.watch = Watch(recipe, out, watcher, tell, RunLog(out / LOG))
+        self.data = RunData(self.recipe, text or {}, data or {}, options, known_commits(out / MARK))
         self._claim()
 
     @property
@@ -174,6 +189,7 @@ class RecipeRun:
         folders = [self._seed_folder(stage, seed) for seed in stage.seeds]
         return max(folders, key=_score) if stage.keep == "best" else folders[0]
 
+    @lost_workers()
     def run_seed(self, name: str, seed: int, models: dict[str, str] | None = None) -> StageResult:
         """Return the result of a stage with one of its seeds; trained if it is missing.
 
@@ -185,8 +201,8 @@ class RecipeRun:
         stage = self.recipe.stage(name)
         models = models or {}
         folder = self._seed_folder(stage, seed)
+        scratch = folder.with_name(f"{folder.name}.checkpoints")
         if not (folder / RESULT).exists():
-            scratch = folder.with_name(f"{folder.name}.checkpoints")
             model, result = train_stage(
                 stage,
                 seed,
@@ -198,11 +214,11 @@ class RecipeRun:
                 self.data.stage_data(stage, self.tokenizer, seed),
                 scratch,
                 self.options,
-                self.watcher,
+                self.watch,
             )
             self._write_once(folder, lambda partial: self._save(partial, model, result))
-            if process_state().is_main_process:
-                shutil.rmtree(scratch, ignore_errors=True)
+        if process_state().is_main_process:
+            shutil.rmtree(scratch, ignore_errors=True)
         return StageResult.model_validate_json((folder / RESULT).read_text())
 
     def test_stage(self, name: str) -> list[Measured]:
@@ -243,7 +259,7 @@ class RecipeRun:
     def _claim(self) -> None:
         """Refuse a folder of another run, whose finished stages would be taken for ours."""
         mark = "".join(f"# {line}\n" for line in self._inputs()) + recipe_text(self.recipe)
-        path = self.out / "run.yaml"
+        path = self.out / MARK
         if process_state().is_main_process and not path.exists():
             with write_errors(self.out):
                 self.out.mkdir(parents=True, exist_ok=True)
@@ -260,9 +276,8 @@ class RecipeRun:
         lines = [f"parent {name}: {source}" for name, source in sorted(self.overrides.items())]
         lines += [f"at most {self.options.max_steps} steps"] if self.options.max_steps is not None else []
         lines += ["bf16"] if self.options.bf16 else []
-        return lines + [
-            f"{what}: {path.resolve()} sha256:{_sha256(path)}" for what, path in self.data.given_files()
-        ]
+        lines += ["compiled"] if self.options.compile else []
+        return lines + self.data.lines()
 
     def _write_once(self, folder: Path, write: Callable[[Path], None]) -> None:
         """Write a folder aside and move it into place; only the main process writes."""
@@ -272,27 +287,9 @@ class RecipeRun:
             with write_errors(folder):
                 partial.mkdir(parents=True)
                 write(partial)
-                partial.rename(folder)
+                move_into_place(partial, folder)
         process_state().wait_for_everyone()
 
 
 def _score(folder: Path) -> float:
     return StageResult.model_validate_json((folder / RESULT).read_text()).score
-
-
-def _parents_sparsities(recipe: Recipe) -> dict[str, float]:
-    """Return how sparse the parents are that another recipe makes."""
-    made = {
-        name: recipe_sparsity(parent.recipe)
-        for name, parent in recipe.parents.items()
-        if parent.recipe is not None
-    }
-    return {name: sparsity for name, sparsity in made.items() if sparsity is not None}
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error

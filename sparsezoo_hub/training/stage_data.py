@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,18 +16,19 @@ from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.objective_settings import MaskedLM, MaskedLMNextSentence, TaskSettings
 from sparsezoo_hub.core.recipe import Recipe, Stage
 from sparsezoo_hub.errors import RecipeError
-from sparsezoo_hub.training.corpora import Document, read_text_files, split_by_document
+from sparsezoo_hub.training.corpora import Document
 from sparsezoo_hub.training.evaluation import Evaluation, evaluate
 from sparsezoo_hub.training.masked_lm_data import masked_lm_data
+from sparsezoo_hub.training.numbered_rows import Mask
 from sparsezoo_hub.training.objectives import OBJECTIVES
-from sparsezoo_hub.training.python_documentation import python_documentation
+from sparsezoo_hub.training.run_options import RunOptions
+from sparsezoo_hub.training.run_text import EVERY, RunText
+from sparsezoo_hub.training.streams.packed_rows import RowSettings
+from sparsezoo_hub.training.streams.streamed_text import StreamedRows, StreamedText
 from sparsezoo_hub.training.tasks import find_task, prepare_task
 from sparsezoo_hub.training.tasks.loading import data_folder
 from sparsezoo_hub.training.tasks.task_settings import check_settings
-
-VALIDATION_FRACTION = 0.05
-# The name under which options give one text, or one data folder, to every stage.
-EVERY = ""
+from sparsezoo_hub.training.text_addresses import TextFile, file_sha256
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ class StageData:
 
     Args:
         train: the examples.
-        collate: from a list of them to a batch.
+        collate: from a list of them, masked if ``mask`` is there, to a batch; draws no random numbers.
         evaluate: judges a model on the validation set; draws no random numbers.
         labels: of a task, in the order of a head's outputs.
         evaluate_test: judges a model on a task's test set, for the last look; None if there is none.
+        mask: of an example and a seed; None if examples are taken as they are.
     """
 
     train: Any
@@ -46,6 +49,7 @@ class StageData:
     evaluate: Callable[[nn.Module], Evaluation]
     labels: tuple[str, ...] = ()
     evaluate_test: Callable[[nn.Module], Evaluation] | None = None
+    mask: Mask | None = None
 
 
 class RunData:
@@ -53,10 +57,13 @@ class RunData:
 
     Args:
         recipe: whose stages name corpora and tasks.
-        text: files by the corpus that they are for; ``EVERY`` for all of them.
+        text: addresses by the corpus that they are for; ``EVERY`` for all of them.
         data: folders by the task that they are for; ``EVERY`` for all of them.
+        options: of the run: whether text is streamed.
+        commits: of branches on a Hub, as an earlier start has found them.
 
     Raises:
+        CorpusError: if an address means no file, or text that is not streamed is too large for memory.
         RecipeError: if a stage's data is neither a corpus of the recipe nor a task of the stage's kind, a
             corpus has no text, or text or data are given for what the recipe does not have.
     """
@@ -64,39 +71,37 @@ class RunData:
     def __init__(
         self,
         recipe: Recipe,
-        text: Mapping[str, Sequence[Path]],
+        text: Mapping[str, Sequence[str | Path]],
         data: Mapping[str, Path],
+        options: RunOptions = RunOptions(),  # noqa: B008 - frozen
+        commits: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.recipe = recipe
-        self.text = {name: tuple(files) for name, files in text.items()}
         self.folders = dict(data)
-        self._documents: dict[str, tuple[list[Document], list[Document]]] = {}
         self._prepared: dict[tuple[Any, ...], StageData] = {}
         self._check()
+        self.options = options
+        self.text = RunText(recipe, text, options, commits)
 
     def documents(self, corpus: str) -> tuple[list[Document], list[Document]]:
-        """Return training and validation documents of a corpus.
+        """Return training and validation documents of a corpus; of a streamed one, a sample of the first.
 
         Raises:
             CorpusError: if a file cannot be used.
         """
-        if corpus not in self._documents:
-            files = self.files(corpus)
-            documents = read_text_files(files) if files else python_documentation()
-            self._documents[corpus] = split_by_document(documents, VALIDATION_FRACTION, seed=0)
-        return self._documents[corpus]
+        return self.text.documents(corpus)
 
-    def files(self, corpus: str) -> tuple[Path, ...]:
+    def files(self, corpus: str) -> tuple[TextFile, ...]:
         """Return the files that were given for a corpus, none for one that is on every machine."""
-        return self.text.get(corpus, self.text.get(EVERY, ()))
+        return self.text.files(corpus)
 
     def folder(self, task: str) -> Path | None:
         """Return the folder that was given for a task."""
         return self.folders.get(task, self.folders.get(EVERY))
 
     def given_files(self) -> list[tuple[str, Path]]:
-        """Return every file that was given, with what it is for."""
-        files = [(f"text {name}", path) for name, given in self.text.items() for path in given]
+        """Return every file of task data that was given, with what it is for."""
+        files = []
         tasks = {stage.data for stage in self.recipe.stages if not stage.is_language_modelling}
         for task in sorted(tasks):
             folder = self.folder(task)
@@ -104,6 +109,17 @@ class RunData:
                 inside = sorted(data_folder(find_task(task), folder).iterdir())
                 files += [(f"data {task}", path) for path in inside if path.is_file()]
         return files
+
+    def lines(self) -> list[str]:
+        """Return what a run's results depend on, a line for each file that was given.
+
+        Raises:
+            CorpusError: if one cannot be read.
+        """
+        of_tasks = [
+            f"{what}: {path.resolve()} sha256:{file_sha256(path)}" for what, path in self.given_files()
+        ]
+        return self.text.lines() + of_tasks
 
     def first_corpus(self) -> str | None:
         """Return the corpus that a tokenizer is trained on: the first one that a stage learns from."""
@@ -136,8 +152,11 @@ class RunData:
         return replace(prepared, train=Subset(prepared.train, taken.tolist()))
 
     def _masked_lm(self, stage: Stage, objective: MaskedLM, tokenizer: PreTrainedTokenizerBase) -> StageData:
+        streamed = self.text.streamed(stage.data)
+        if streamed is not None:
+            return self._streamed_lm(stage, objective, tokenizer, streamed)
         train, validation = self.documents(stage.data)
-        dataset, collate, rows, collate_rows = masked_lm_data(
+        dataset, mask, rows, collate = masked_lm_data(
             [each.text for each in train],
             [each.text for each in validation],
             tokenizer,
@@ -148,8 +167,28 @@ class RunData:
             next_sentence=isinstance(objective, MaskedLMNextSentence),
             seed=0,
         )
-        judge = partial(evaluate, objective=OBJECTIVES[objective.kind], examples=rows, collate=collate_rows)
-        return StageData(dataset, collate, judge)
+        judge = partial(evaluate, objective=OBJECTIVES[objective.kind], examples=rows, collate=collate)
+        return StageData(dataset, collate, judge, mask=mask)
+
+    def _streamed_lm(
+        self, stage: Stage, objective: MaskedLM, tokenizer: PreTrainedTokenizerBase, text: StreamedText
+    ) -> StageData:
+        next_sentence = isinstance(objective, MaskedLMNextSentence)
+        rows = StreamedRows(
+            text,
+            tokenizer,
+            RowSettings(stage.max_length, objective.short_probability, next_sentence),
+            objective.masking_probability,
+            objective.whole_word,
+            self.options.token_cache,
+        )
+        judge = partial(
+            evaluate,
+            objective=OBJECTIVES[objective.kind],
+            examples=rows.validation(),
+            collate=rows.collate,
+        )
+        return StageData(rows, rows.collate, judge, mask=rows.masking)
 
     def _task(self, stage: Stage, tokenizer: PreTrainedTokenizerBase) -> StageData:
         task = find_task(stage.data)
@@ -170,12 +209,6 @@ class RunData:
                 self._check_stage(stage)
             except ValueError as error:
                 raise RecipeError(f"recipe {self.recipe.name}, $.stages[{index}].data: {error}") from None
-        for name in self.text:
-            if name != EVERY and name not in self.recipe.corpora:
-                known = ", ".join(self.recipe.corpora) or "none"
-                raise RecipeError(
-                    f"recipe {self.recipe.name} has no corpus {name!r}, its corpora are: {known}"
-                )
         tasks = [stage.data for stage in self.recipe.stages if not stage.is_language_modelling]
         for name in self.folders:
             if name != EVERY and name not in tasks:
@@ -192,9 +225,4 @@ class RunData:
             check_settings(self.recipe.tasks.get(stage.data, TaskSettings()), task.kind)
             task.check(self.folder(stage.data))
             return
-        corpus = self.recipe.corpora[check_choice(stage.data, self.recipe.corpora, "corpus")]
-        if corpus.source == "files" and not self.files(stage.data):
-            raise ValueError(
-                f"corpus {stage.data!r} ({corpus.description}) is not part of this package: "
-                f"give your own text with --text FILE or --text {stage.data}=FILE"
-            )
+        check_choice(stage.data, self.recipe.corpora, "corpus")

@@ -13,32 +13,40 @@ from transformers import (
     set_seed,
 )
 
+from sparsezoo_hub.core.fake_quantization import freeze_ranges
 from sparsezoo_hub.core.learning_rates import LEARNING_RATES, Course, Restart
+from sparsezoo_hub.core.loss_history import loss_bounds
 from sparsezoo_hub.core.recipe import Stage
 from sparsezoo_hub.core.stage_settings import Fisher
 from sparsezoo_hub.core.stage_windows import in_steps
 from sparsezoo_hub.errors import RecipeError
-from sparsezoo_hub.training.checkpoints import Checkpoints, Resumable, step_of
+from sparsezoo_hub.training.checkpoint_files import step_of
+from sparsezoo_hub.training.checkpoints import Checkpoints, Resumable
+from sparsezoo_hub.training.compilation import compiled_layers
 from sparsezoo_hub.training.evaluation import Evaluation
 from sparsezoo_hub.training.frozen_embeddings import FrozenEmbeddings
 from sparsezoo_hub.training.gradient_samples import sample_gradients
+from sparsezoo_hub.training.interruption import Interruption
+from sparsezoo_hub.training.loss_guard import LossGuard
+from sparsezoo_hub.training.meter import Meter
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.plateau import PlateauStop
-from sparsezoo_hub.training.processes import process_state
-from sparsezoo_hub.training.progress import ProgressCallback, Watcher
+from sparsezoo_hub.training.processes import data_workers, process_state
 from sparsezoo_hub.training.pruner import Pruner
 from sparsezoo_hub.training.quantizer import Quantizer
+from sparsezoo_hub.training.reporters import PROJECT
 from sparsezoo_hub.training.run_options import RunOptions
-from sparsezoo_hub.training.seeded_collator import SeededCollator
+from sparsezoo_hub.training.sharded_training import gathered
 from sparsezoo_hub.training.stage_data import StageData
 from sparsezoo_hub.training.stage_models import Sources, load_student, load_teacher
 from sparsezoo_hub.training.stage_result import StageResult, stage_result
+from sparsezoo_hub.training.stop_signals import deferred
+from sparsezoo_hub.training.streams.streamed_text import StreamedRows
+from sparsezoo_hub.training.token_masking import row_seed
 from sparsezoo_hub.training.trainer import SparseTrainer
 from sparsezoo_hub.training.training_arguments import training_arguments
 from sparsezoo_hub.training.validation_curve import Measurement, ValidationCurve
-
-# More mask updates than a stage has, so that no two seeds draw the same.
-_MAX_UPDATES = 1_000_003
+from sparsezoo_hub.training.watching import StageWatch, Watch, current_sparsity
 
 
 def train_stage(
@@ -48,7 +56,7 @@ def train_stage(
     data: StageData,
     scratch: Path,
     options: RunOptions,
-    watcher: Watcher,
+    watch: Watch,
 ) -> tuple[PreTrainedModel, StageResult]:
     """Return the trained model and what it came to.
 
@@ -59,22 +67,26 @@ def train_stage(
         data: the stage's examples.
         scratch: where checkpoints lie; a complete one found there is gone on from.
         options: of the run.
-        watcher: is told about progress.
+        watch: who is told how it goes.
 
     Raises:
         LockError: if the pattern is to be locked and the model has none.
+        LossError: if the loss is no number any more, or has exploded.
+        Interrupted: if a stop signal came, once the checkpoint is complete.
+        PackageError: if a checkpoint cannot be written.
         RecipeError: if the batch size cannot be split over the processes, the model's positions do not
             reach, the teacher was trained for something else, or has another vocabulary.
         TargetError: if a pruning target matches no weight.
     """
     set_seed(seed)
-    stage = in_steps(stage, math.ceil(len(data.train) / stage.batch_size), options.max_steps)
+    stage = _with_steps(stage, data, options.max_steps)
     model = load_student(stage, sources, data.labels)
     teacher = load_teacher(stage, sources, data.labels)
     _check_logits(stage, model, teacher)
     pruner = None if stage.pruning is None else Pruner(stage.pruning, model)
     label = stage.name if len(stage.seeds) == 1 else f"{stage.name} seed {seed}"
-    parts = _resumable(stage, model, data, pruner)
+    guard = _guard(stage, label, model, scratch, pruner)
+    parts = {"guard": guard, **_resumable(stage, model, data, pruner)}
     curve = parts["curve"]
     callbacks: list[TrainerCallback] = [each for each in parts.values() if isinstance(each, TrainerCallback)]
     if stage.frozen_embeddings is not None:
@@ -82,41 +94,89 @@ def train_stage(
         callbacks.append(FrozenEmbeddings(model, None if until is None else int(until)))
     if stage.quantization is not None:
         callbacks.append(Quantizer(stage.quantization, model))
-    callbacks.append(ProgressCallback(label, watcher, pruner))
-    checkpoints = Checkpoints(parts)
-    checkpoint = checkpoints.resume(scratch)
-    collate = SeededCollator(data.collate, seed, process_state().process_index, step_of(checkpoint))
+    arguments = training_arguments(stage, seed, scratch, options)
+    train = data.train
+    if isinstance(train, StreamedRows):
+        rows = arguments.per_device_train_batch_size
+        train = parts["stream"] = train.loader(stage.batch_size, seed, rows, data_workers(options.workers))
+        arguments.ignore_data_skip = True  # the stream itself goes on where it was
+    checkpoints = Checkpoints(scratch, parts)
+    checkpoint = checkpoints.resume()
+    assert isinstance(curve, ValidationCurve)  # noqa: S101 - for the type checker
+    watched = StageWatch(watch, label, stage, seed, step_of(checkpoint))
+    meter = Meter(current_sparsity(model, pruner))
+    watchers = watched.callbacks(meter, pruner, lambda: curve.seconds, options)
     trainer = SparseTrainer(
         objective=OBJECTIVES[stage.objective.kind],
         learning_rate_factor=_learning_rate_factor(stage, pruner),
         teacher=teacher,
         distillation=stage.distillation,
+        mask=data.mask,
         group_by_length=stage.group_by_length,
+        meter=meter,
         model=model,
-        args=training_arguments(stage, seed, scratch, options),
-        train_dataset=data.train,
-        data_collator=collate,
-        callbacks=[*callbacks, checkpoints],
+        args=arguments,
+        train_dataset=train,
+        data_collator=data.collate,
+        callbacks=[*callbacks, checkpoints, *watchers, Interruption(label, scratch)],
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.args.run_name, trainer.args.project = watched.name, PROJECT
     if pruner is not None and stage.pruning is not None:
         batch_size = (stage.pruning.fisher or Fisher()).batch_size
+        streamed = isinstance(data.train, StreamedRows)
+        sample = data.train.sample(stage.batch_size, seed) if streamed else data.train
         pruner.gradients = lambda update: sample_gradients(
             model,
             pruner.modules,
             trainer.compute_loss,
-            data.train,
+            sample,
+            data.mask,
             data.collate,
             batch_size,
-            seed * _MAX_UPDATES + update,
+            row_seed(seed, update),
         )
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    compiled = [each for each in (model, teacher) if each is not None and options.compile]
+    with watched.recorded(_num_rows(data), options), deferred(), compiled_layers(compiled):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.is_fsdp_enabled:
+        model = _gathered(stage, model, load_student(stage, sources, data.labels))
+        curve.best_of = model if stage.keep == "best" else None
     model.config.output_hidden_states = model.config.output_attentions = False  # what distillation asked for
-    assert isinstance(curve, ValidationCurve)  # noqa: S101 - for the type checker
     evaluation = data.evaluate(model)
     if curve.keep_best(_shared(evaluation).score):
         evaluation = data.evaluate(model)
-    return model, stage_result(stage, seed, trainer.state.global_step, evaluation, model, curve)
+    result = stage_result(stage, seed, trainer.state.global_step, evaluation, model, curve)
+    watched.finished(
+        result.steps,
+        validation_loss=result.validation_loss,
+        metric=result.metric,
+        score=result.score,
+        seconds=result.seconds,
+    )
+    return model, result
+
+
+def _with_steps(stage: Stage, data: StageData, max_steps: int | None) -> Stage:
+    """Return the stage with its length and every point of it in optimizer steps."""
+    num_rows = _num_rows(data)
+    if num_rows is not None:
+        return in_steps(stage, math.ceil(num_rows / stage.batch_size), max_steps)
+    # In epochs of a stream, a stage has been refused unless it is cut to steps: they are all of it then.
+    return in_steps(stage, math.ceil((max_steps or 1) / stage.length), max_steps)
+
+
+def _num_rows(data: StageData) -> int | None:
+    return None if isinstance(data.train, StreamedRows) else len(data.train)
+
+
+def _gathered(stage: Stage, model: PreTrainedModel, fresh: PreTrainedModel) -> PreTrainedModel:
+    if stage.quantization is not None:
+        quantizer = Quantizer(stage.quantization, fresh)
+        gathered(model, fresh)
+        freeze_ranges(quantizer.layers)
+        return fresh
+    return gathered(model, fresh)
 
 
 def _check_logits(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel | None) -> None:
@@ -127,6 +187,14 @@ def _check_logits(stage: Stage, model: PreTrainedModel, teacher: PreTrainedModel
             f"stage {stage.name}: the teacher has a vocabulary of {teacher.config.vocab_size}, "
             f"the student of {model.config.vocab_size}; distillation needs the same one"
         )
+
+
+def _guard(
+    stage: Stage, label: str, model: PreTrainedModel, scratch: Path, pruner: Pruner | None
+) -> LossGuard:
+    bounds = loss_bounds(stage, model.config.vocab_size, model.config.num_labels or 0)
+    quantized_from = None if stage.quantization is None else int(stage.quantization.start)
+    return LossGuard(label, bounds, scratch, pruner, quantized_from)
 
 
 def _resumable(

@@ -19,7 +19,7 @@ from sparsezoo_hub.training.backbones import num_positions
 from sparsezoo_hub.training.progress import Watcher
 from sparsezoo_hub.training.run import Measured, RecipeRun
 from sparsezoo_hub.training.run_options import RunOptions
-from sparsezoo_hub.training.stage_data import EVERY
+from sparsezoo_hub.training.run_text import EVERY
 from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.tasks import find_task
 from sparsezoo_hub.training.tasks.task_format import QUESTION, TEXT, WORDS

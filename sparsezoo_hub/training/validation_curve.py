@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sparsezoo_hub.core.sharding import whole
+
 
 class Measurement(NamedTuple):
     """A model on the validation set: loss (nats) and main metric."""
@@ -127,7 +129,9 @@ class ValidationCurve(TrainerCallback):
         if self.best_of is None or step < self.best_from or score <= self.best_score:
             return
         self.best_step, self.best_score = step, score
-        self._best = {name: tensor.detach().cpu().clone() for name, tensor in _state(self.best_of).items()}
+        self._best = {
+            name: whole(tensor.detach()).cpu().clone() for name, tensor in _state(self.best_of).items()
+        }
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

@@ -131,7 +131,8 @@ def test_recipes_prints_a_schema_that_its_own_recipes_fit(run: Run) -> None:
     code, out, _ = run("recipes", "schema")
     assert code == 0
     validator = jsonschema.Draft202012Validator(json.loads(out))
-    files = [path for path in RECIPE.parents[1].rglob("*.yaml") if not path.name.startswith("_")]
+    folders = [path for path in RECIPE.parents[1].iterdir() if path.name != "accelerate"]
+    files = [path for each in folders for path in each.rglob("*.yaml") if not path.name.startswith("_")]
     assert len(files) > 30
     for path in files:
         assert not list(validator.iter_errors(yaml.safe_load(path.read_text()))), path.name

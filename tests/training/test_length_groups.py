@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from training_case import VOCABULARY, classifier, sparse_trainer
 
-from sparsezoo_hub.training.trainer import EpochLengthGroups, SparseTrainer
+from sparsezoo_hub.training.numbered_rows import length_grouped
+from sparsezoo_hub.training.trainer import SparseTrainer
 
 Row = dict[str, Tensor]
 # Lengths 4 to 19, each four times; the first token names the row.
@@ -75,12 +76,10 @@ def test_an_epoch_has_every_example_once_and_a_fraction_of_the_padding(tmp_path:
 
 def test_an_epochs_order_depends_on_the_seed_and_the_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        groups = EpochLengthGroups(4, rows(), seed)
-        groups.set_epoch(epoch)
-        return list(groups)
+        return list(length_grouped(rows(), 4, seed)(epoch))
 
-    assert order(0, 0) == list(EpochLengthGroups(4, rows(), 0))
-    assert order(0, 1) == order(0, 1)
+    again = length_grouped(rows(), 4, 0)
+    assert [order(0, 1), order(0, 0)] == [list(again(1)), list(again(0))]
     assert sorted(order(0, 1)) == list(range(64))
     assert len({tuple(order(seed, epoch)) for seed in (0, 10) for epoch in (0, 1)}) == 4
 

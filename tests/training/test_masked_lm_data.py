@@ -28,9 +28,9 @@ def test_each_side_has_rows_that_its_collator_makes_a_batch_of(
         short_probability=0.1,
         next_sentence=next_sentence,
     )
-    train, collate, validation, collate_validation = data
+    train, mask, validation, collate = data
     assert isinstance(train, kind)
-    for batch in (collate([train[0], train[1]]), collate_validation(validation[:2])):
+    for batch in (collate([mask(train[0], 0), mask(train[1], 1)]), collate(validation[:2])):
         names = {"input_ids", "attention_mask", "labels"}
         assert batch.keys() == (names | {"token_type_ids", "next_sentence_label"} if next_sentence else names)
         assert all(len(each) == 2 for each in batch.values())

@@ -10,7 +10,7 @@ from transformers import BertConfig, BertForPreTraining
 from sparsezoo_hub.training.evaluation import evaluate
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.sentence_pairs import SentencePairs
-from sparsezoo_hub.training.token_masking import mask_once, masking_collator, padding_collator
+from sparsezoo_hub.training.token_masking import TokenMasking, mask_once, padding_collator
 from sparsezoo_hub.training.trainer import task_loss
 
 KIND = "masked_lm_next_sentence"
@@ -50,8 +50,7 @@ def heads(bert: BertForPreTraining, rows: list[dict[str, torch.Tensor]]) -> list
 def test_the_two_heads_sum_to_the_models_own_loss(whole_word: bool) -> None:
     bert = model().eval()
     pairs = learnable_pairs()
-    torch.manual_seed(0)
-    batch = masking_collator(TOKENIZER, 0.15, whole_word)([pairs[index] for index in range(12)])
+    batch = padding_collator(TOKENIZER)(mask_once(pairs, TOKENIZER, 0.15, 12, whole_word))
     assert len(set(batch["attention_mask"].sum(dim=1).tolist())) > 1  # padded
     assert set(batch["next_sentence_label"].tolist()) == {0, 1}
     own = bert(**batch).loss
@@ -63,9 +62,15 @@ def test_training_teaches_both_heads(tmp_path: Path) -> None:
     rows = mask_once(pairs, TOKENIZER, 0.15, 64)
     before = heads(bert, rows)
     trainer = sparse_trainer(
-        tmp_path, bert, KIND, [pairs[index] for index in range(len(pairs))], steps=60, batch_size=16
+        tmp_path,
+        bert,
+        KIND,
+        [pairs[index] for index in range(len(pairs))],
+        steps=60,
+        batch_size=16,
+        mask=TokenMasking(TOKENIZER, 0.15, whole_word=True),
     )
-    trainer.data_collator = masking_collator(TOKENIZER, 0.15, whole_word=True)
+    trainer.data_collator = padding_collator(TOKENIZER)
     trainer.train()
     after = heads(bert, rows)
     assert after[0] < before[0] - 0.7

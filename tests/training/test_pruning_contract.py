@@ -68,7 +68,7 @@ def pruned(folder: Path, pruning: Pruning, seed: int = 0) -> tuple[PreTrainedMod
         arguments={"weight_decay": 0.1},
     )
     pruner.gradients = lambda update: sample_gradients(
-        model, pruner.modules, trainer.compute_loss, rows, stack, 3, update
+        model, pruner.modules, trainer.compute_loss, rows, None, stack, 3, update
     )
     trainer.train()
     return model, watch, pruner
@@ -154,7 +154,9 @@ def test_sampled_gradients_are_of_the_loss_in_evaluation_mode_and_leave_no_trace
     modules = Pruner(settings("magnitude", "unstructured", "uniform"), model).modules
     model.train()
     state = torch.random.get_rng_state()
-    source = sample_gradients(model, modules, trainer.compute_loss, rows, lambda _: stack(rows), 3, seed=5)
+    source = sample_gradients(
+        model, modules, trainer.compute_loss, rows, None, lambda _: stack(rows), 3, seed=5
+    )
     gradients = next(source)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert model.training

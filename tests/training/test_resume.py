@@ -1,92 +1,98 @@
-"""A stage that is interrupted anywhere goes on from its last checkpoint as if nothing had happened."""
+"""A run that is interrupted anywhere goes on from its last checkpoint as if nothing had happened."""
 
-import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from run_case import SHORT_RECIPE, tiny_recipe, weights_are_equal
+from interrupted_case import (
+    BATCH,
+    STAGES,
+    digests,
+    finish,
+    interrupt_at,
+    kill,
+    started,
+    terminate,
+    write_inputs,
+)
 
-from sparsezoo_hub.training.checkpoints import STATE
-from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.run import RecipeRun
-from sparsezoo_hub.training.run_options import RunOptions
-from sparsezoo_hub.training.stage_data import EVERY
+from sparsezoo_hub.training.stop_signals import Interrupted, interruptible
 
-STEPS = 20  # progress is shown after steps 10 and 20
-METHODS = {
-    "magnitude": "",
-    "movement": "method: movement, start: 1,",
-    "optimal-bert-surgeon": "method: optimal_bert_surgeon, start: 1, "
-    "fisher: {num_gradients: 4, block_size: 8},",
-}
+Inputs = tuple[list[Path], Path]
 
 
-def recipe_text(method: str) -> str:
-    """The student is pruned up to step 16, and interrupted at step 10."""
-    text = SHORT_RECIPE.replace("steps: 12", f"steps: {STEPS}\n    evaluations: 5")
-    old = "{initial_sparsity: 0.3, final_sparsity: 0.9, policy_end: 6, end: 9, interval: 2}"
-    assert old in text
-    new = f"{{{METHODS[method]} final_sparsity: 0.9, policy_end: 14, end: 16, interval: 3}}"
-    return text.replace(old, new).replace("seeds: [0]", "")
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
-def run_of(out: Path, texts: list[Path], method: str, every: int, watcher: object = None) -> RecipeRun:
-    options = {} if watcher is None else {"watcher": watcher}
-    run = RecipeRun(
-        tiny_recipe(recipe_text(method)),
-        out,
-        text={EVERY: texts},
-        options=RunOptions(checkpoint_every=every),
-        **options,  # type: ignore[arg-type]
-    )
-    run.make_parents()
+@pytest.fixture(scope="module")
+def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
+    """Never interrupted; no test may change its folder."""
+    run = started(tmp_path_factory.mktemp("whole") / "run", inputs, every=1000)
+    finish(run)
     return run
 
 
-def interrupt_the_student(progress: Progress) -> None:
-    if progress.stage == "student" and progress.step == STEPS // 2:
-        raise KeyboardInterrupt
+def copied(whole: RecipeRun, out: Path, *without: str) -> Path:
+    """The run's folder, some of its stages not yet done."""
+    shutil.copytree(whole.out, out)
+    for name in without:
+        shutil.rmtree(out / "stages" / name)
+    return out
 
 
-def finished(run: RecipeRun) -> Path:
-    run.run_stage("teacher")
-    run.run_stage("student")
-    return run.model_folder("student")
+def interrupted(run: RecipeRun, stage: str, row: int, how: Callable[[], None]) -> type[BaseException] | None:
+    """What ended the stage: an interruption while a row was read, or nothing, if it has fewer."""
+    interrupt_at(run, stage, row, how)
+    try:
+        with interruptible():
+            run.run_stage(stage)
+    except (ConnectionAbortedError, Interrupted) as ended:
+        return type(ended)
+    return None
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_was_interrupted_while_pruning_ends_bit_for_bit_like_one_that_was_not(
-    method: str, texts: list[Path], tmp_path: Path
+def test_any_split_of_any_stage_into_pieces_ends_bit_for_bit_like_the_whole(
+    whole: RecipeRun, inputs: Inputs, tmp_path: Path
 ) -> None:
-    whole = finished(run_of(tmp_path / "whole", texts, method, every=1000))
-    with pytest.raises(KeyboardInterrupt):
-        finished(run_of(tmp_path / "cut", texts, method, every=4, watcher=interrupt_the_student))
-    checkpoints = tmp_path / "cut" / "stages" / "student" / "seed-0.checkpoints"
-    assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-4", "checkpoint-8"}
-    steps: list[int] = []
-    again = finished(
-        run_of(tmp_path / "cut", texts, method, every=4, watcher=lambda progress: steps.append(progress.step))
-    )
-    assert steps == [10, 20]  # from step 8 on, not from the beginning
-    assert weights_are_equal(whole, again)
-    ours, theirs = (json.loads((folder / "result.json").read_text()) for folder in (whole, again))
-    for point in (*ours["curve"], *theirs["curve"]):
-        del point["seconds"]
-    assert ours["curve"] == theirs["curve"]
-    assert [point["step"] for point in ours["curve"]] == [4, 8, 12, 16]
-    assert {key: ours[key] for key in ours if key != "seconds"} == {
-        key: theirs[key] for key in theirs if key != "seconds"
-    }
-    assert not checkpoints.exists()  # a finished stage needs none
+    out = copied(whole, tmp_path / "cut", *STAGES)
+    generator = random.Random(0)  # noqa: S311 - not a secret
+    pieces = set()
+    for name, (steps, _) in STAGES.items():
+        for how in generator.sample([kill, terminate], 2):
+            run = started(out, inputs, every=generator.randint(1, 5))
+            pieces.add(interrupted(run, name, generator.randint(1, steps * BATCH), how))
+        started(out, inputs, every=3).run_stage(name)
+    assert {ConnectionAbortedError, Interrupted} <= pieces
+    assert digests(out) == digests(whole.out)
+    assert not list(out.rglob("*.checkpoints"))  # a finished stage needs none
 
 
-def test_a_checkpoint_that_was_not_written_to_its_end_is_not_gone_on_from(
-    texts: list[Path], tmp_path: Path
+@pytest.mark.parametrize("stage", ["magnitude", "surgeon"])
+def test_a_stage_that_was_interrupted_after_its_last_step_takes_no_other(
+    stage: str, whole: RecipeRun, inputs: Inputs, tmp_path: Path
 ) -> None:
-    whole = finished(run_of(tmp_path / "whole", texts, "magnitude", every=1000))
-    with pytest.raises(KeyboardInterrupt):
-        finished(run_of(tmp_path / "cut", texts, "magnitude", every=4, watcher=interrupt_the_student))
-    newest = tmp_path / "cut" / "stages" / "student" / "seed-0.checkpoints" / "checkpoint-8"
-    (newest / STATE).unlink()  # it is written last
-    (newest / "model.safetensors").write_bytes(b"half")
-    assert weights_are_equal(whole, finished(run_of(tmp_path / "cut", texts, "magnitude", every=4)))
+    # The surgeon's plateau ends it early, at a step that has a checkpoint.
+    last = whole.run_stage(stage)[0].steps
+    assert (last < STAGES[stage][0]) == (stage == "surgeon")
+    out = copied(whole, tmp_path / "cut", stage)
+    run = started(out, inputs, every=last)
+    checkpoint = out / "stages" / stage / "seed-0.checkpoints" / f"checkpoint-{last}"
+
+    data = run.data.stage_data(run.recipe.stage(stage), run.tokenizer, 0)
+
+    def judge(model: Any) -> Any:
+        return kill() if checkpoint.exists() else data.evaluate(model)
+
+    run.data.stage_data = lambda *_: replace(data, evaluate=judge)  # type: ignore[method-assign]
+    with pytest.raises(ConnectionAbortedError):
+        run.run_stage(stage)
+    assert checkpoint.is_dir()
+    assert started(out, inputs, every=1000).run_stage(stage)[0].steps == last
+    assert digests(out) == digests(whole.out)

@@ -141,5 +141,5 @@ def test_masks_that_differ_between_processes_stop_the_run_and_are_named(tmp_path
         timeout=120,
     )
     assert completed.returncode == 0, completed.stderr
-    said = "the masks of 1 of 2 weights differ between the 2 processes, two for example"
+    said = "the masks of 1 of 2 components differ between the 2 processes, two for example"
     assert completed.stdout.count(said) == 2

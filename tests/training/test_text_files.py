@@ -1,7 +1,10 @@
 import gzip
 import json
+import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sparsezoo_hub.errors import CorpusError
@@ -41,8 +44,8 @@ def bad_files() -> dict[str, tuple[str, bytes, str]]:
         "truncated gzip": ("a.jsonl.gz", packed[:-12], "whole gzip"),
         "damaged gzip": ("a.jsonl.gz", packed[:14] + b"\xff\xff\xff" + packed[17:], "gzip"),
         "not gzip": ("a.jsonl.gz", good, "whole gzip"),
-        "unknown suffix": ("a.csv", b"text\nhello\n", "none of .txt, .jsonl, .jsonl.gz"),
-        "no suffix": ("a", b"hello\n", "none of .txt, .jsonl, .jsonl.gz"),
+        "unknown suffix": ("a.csv", b"text\nhello\n", "none of .txt, .txt.gz"),
+        "no suffix": ("a", b"hello\n", "none of .txt, .txt.gz"),
     }
 
 
@@ -102,3 +105,33 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + rows({"text": "World"}))
     documents = read_text_files([tmp_path / "a.txt", tmp_path / "a.jsonl"])
     assert [each.text for each in documents] == ["Hello", "World"]
+
+
+def test_every_format_gives_the_same_documents(tmp_path: Path) -> None:
+    texts = [f"{LINE} Number {number}." for number in range(30)]
+    content = rows(*({"text": text} for text in texts))
+    (tmp_path / "a.jsonl").write_bytes(content)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(content))
+    with pa.CompressedOutputStream(str(tmp_path / "a.jsonl.zst"), "zstd") as packed:
+        packed.write(content)
+    pq.write_table(pa.table({"text": texts, "id": range(30)}), tmp_path / "a.parquet", row_group_size=7)
+    for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"):
+        documents = read_text_files([tmp_path / name])
+        assert [each.text for each in documents] == texts, name
+        assert documents[7].name == f"{name}:8"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"sentence": [LINE]}, "a.parquet: needs a column 'text', got sentence"),
+        ({"text": [1, 2]}, "a.parquet: its column 'text' must hold strings, got int64"),
+        ({"text": [LINE, None]}, "a.parquet, row 2: needs a string under 'text', got null"),
+    ],
+)
+def test_a_parquet_file_without_texts_is_refused(
+    table: dict[str, list[object]], said: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=re.escape(f"{tmp_path}/{said}")):
+        read_text_files([tmp_path / "a.parquet"])

@@ -1,11 +1,9 @@
 import pickle
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from numbered_words import FIRST_WORD, MASK, PAD, numbered_texts, numbered_tokenizer
-from torch.utils.data import DataLoader
 from transformers import BertTokenizer, PreTrainedTokenizerBase
 
 from sparsezoo_hub.errors import BackboneError
@@ -13,7 +11,7 @@ from sparsezoo_hub.training.byte_level_bpe import train_byte_level_bpe
 from sparsezoo_hub.training.python_documentation import read_topics
 from sparsezoo_hub.training.sentence_pairs import SentencePairs
 from sparsezoo_hub.training.token_blocks import TokenBlocks
-from sparsezoo_hub.training.token_masking import mask_once, masking_collator, pad_rows, padding_collator
+from sparsezoo_hub.training.token_masking import TokenMasking, mask_once, pad_rows, padding_collator, row_seed
 from sparsezoo_hub.training.wordpiece import train_wordpiece
 
 TOPICS = read_topics()[:6]
@@ -30,6 +28,10 @@ Batch = dict[str, torch.Tensor]
 
 def whole_batch(rows: TokenBlocks | SentencePairs) -> Batch:
     return pad_rows([rows[index] for index in range(len(rows))], PAD)
+
+
+def masked_batch(rows: TokenBlocks | SentencePairs, mask: TokenMasking, seed: int) -> Batch:
+    return pad_rows([mask(rows[index], row_seed(seed, index)) for index in range(len(rows))], PAD)
 
 
 def words(tokenizer: PreTrainedTokenizerBase, ids: list[int], special: list[int]) -> list[list[int]]:
@@ -59,12 +61,12 @@ def words(tokenizer: PreTrainedTokenizerBase, ids: list[int], special: list[int]
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_all_tokens_of_a_word_are_masked_or_none_and_words_at_the_asked_rate(name: str) -> None:
     tokenizer, blocks = TOKENIZERS[name], BLOCKS[name]
-    torch.manual_seed(0)
-    collate = masking_collator(tokenizer, 0.3, whole_word=True)
+    mask = TokenMasking(tokenizer, 0.3, whole_word=True)
     num_words = num_masked = num_long = 0
-    for _ in range(4):
-        rows = [blocks[index] for index in range(len(blocks))]
-        for row, labels in zip(rows, collate(rows)["labels"], strict=True):
+    for visit in range(4):
+        for index in range(len(blocks)):
+            row = blocks[index]
+            labels = mask(row, row_seed(visit, index))["labels"]
             for word in words(tokenizer, row["input_ids"].tolist(), row["special_tokens_mask"].tolist()):
                 asked = {bool(labels[position] != -100) for position in word}
                 assert len(asked) == 1, tokenizer.convert_ids_to_tokens(row["input_ids"][word])
@@ -83,10 +85,8 @@ def test_special_tokens_are_never_masked_and_the_rest_is_at_the_asked_rate(
 ) -> None:
     original = whole_batch(ROWS[data])
     asked_share, replaced = [], []
-    torch.manual_seed(1)
-    collate = masking_collator(BERT, 0.3, whole_word)
-    for _ in range(8):
-        batch = collate([ROWS[data][index] for index in range(len(ROWS[data]))])
+    for seed in range(8):
+        batch = masked_batch(ROWS[data], TokenMasking(BERT, 0.3, whole_word), seed)
         ids, labels = batch["input_ids"], batch["labels"]
         asked = labels != -100
         text = original["special_tokens_mask"] == 0
@@ -105,9 +105,8 @@ def test_the_tokens_of_a_chosen_word_are_replaced_each_for_itself() -> None:
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b"]
     tokenizer = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)})
     blocks = TokenBlocks(["abbbb " * 2000], tokenizer, 12)
-    torch.manual_seed(0)
-    batch = masking_collator(tokenizer, 1.0, whole_word=True)([blocks[index] for index in range(500)])
-    masked = batch["input_ids"][:, 1:-1] == MASK
+    batch = masked_batch(blocks, TokenMasking(tokenizer, 1.0, whole_word=True), 0)
+    masked = batch["input_ids"][:500, 1:-1] == MASK
     both = (masked[:, :-1] & masked[:, 1:]).float().mean()
     assert float(both) == pytest.approx((0.8 + 0.1 / 7) ** 2, abs=0.03)  # a random token may be [MASK]
 
@@ -149,14 +148,34 @@ def test_no_more_rows_than_there_are() -> None:
 
 
 @pytest.mark.parametrize("whole_word", [False, True])
-def test_in_training_every_visit_masks_anew_and_a_seed_repeats_it(whole_word: bool) -> None:
-    collate = masking_collator(BERT, 0.15, whole_word)
-    rows = [BLOCKS["wordpiece"][index] for index in range(20)]
-    torch.manual_seed(5)
-    one, other = collate(rows), collate(rows)
-    assert not torch.equal(one["labels"], other["labels"])
-    torch.manual_seed(5)
-    assert torch.equal(collate(rows)["labels"], one["labels"])
+def test_a_seed_alone_decides_a_rows_masks_and_leaves_the_row_as_it_is(whole_word: bool) -> None:
+    row = BLOCKS["wordpiece"][3]
+    before = {name: each.clone() for name, each in row.items()}
+    mask, again = (TokenMasking(BERT, 0.3, whole_word) for _ in range(2))
+    state = torch.get_rng_state()
+    found = [mask(row, seed) for seed in (5, 6, 2**64 - 1)]
+    again(BLOCKS["wordpiece"][0], 9)  # what was drawn before does not count
+    repeated = [again(row, seed) for seed in (5, 6, 2**64 - 1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(row[name], each) for name, each in before.items())
+    assert found[0].keys() == {"input_ids", "labels"}
+    for one, other in zip(found, repeated, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert len({tuple(each["labels"].tolist()) for each in found}) == 3
+
+
+def test_row_seeds_differ_between_neighbours_and_between_orders_of_the_same_numbers() -> None:
+    seeds = {row_seed(run, number) for run in range(30) for number in range(300)}
+    assert len(seeds | {row_seed(2, 1, 1), row_seed(21, 1)}) == 30 * 300 + 1  # (21, 1) is one of them
+    assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+def test_masks_of_neighbouring_seeds_have_nothing_in_common() -> None:
+    blocks = TokenBlocks(numbered_texts([[1900]]), numbered_tokenizer(), 512)
+    mask = TokenMasking(numbered_tokenizer(), 0.5)
+    asked = torch.stack([mask(blocks[0], seed)["labels"][1:-1] != -100 for seed in range(40)]).float()
+    correlations = torch.corrcoef(asked)[~torch.eye(40, dtype=torch.bool)]
+    assert float(correlations.abs().max()) < 4.5 / 510**0.5  # 780 pairs of independent ones stay below
 
 
 def test_padding_is_neither_attended_to_nor_asked_for() -> None:
@@ -164,7 +183,7 @@ def test_padding_is_neither_attended_to_nor_asked_for() -> None:
     rows = [blocks[index] for index in range(len(blocks))]
     lengths = [len(row["input_ids"]) for row in rows]
     assert len(set(lengths)) > 2
-    batch = masking_collator(numbered_tokenizer(), 1.0)(rows)
+    batch = masked_batch(blocks, TokenMasking(numbered_tokenizer(), 1.0), 0)
     assert batch.keys() == {"input_ids", "labels", "attention_mask"}
     assert batch["attention_mask"].tolist() == [[1] * each + [0] * (max(lengths) - each) for each in lengths]
     outside = batch["attention_mask"] == 0
@@ -188,14 +207,10 @@ def test_rows_that_are_masked_already_are_only_padded() -> None:
     }
 
 
-def test_a_loaders_worker_processes_take_the_collator() -> None:
-    collate = pickle.loads(pickle.dumps(masking_collator(BERT, 0.5, whole_word=True)))  # noqa: S301
-    loader = DataLoader(
-        PAIRS, batch_size=8, collate_fn=collate, num_workers=2, multiprocessing_context="fork"
-    )
-    batches = list(loader)
-    assert sum(len(batch["labels"]) for batch in batches) == len(PAIRS)
-    assert not any(torch.equal(one["labels"], other["labels"]) for one, other in pairwise(batches))
+def test_masks_go_through_a_pickle_and_go_on_alike() -> None:
+    mask = TokenMasking(BERT, 0.5, whole_word=True)
+    again = pickle.loads(pickle.dumps(mask))  # noqa: S301
+    assert torch.equal(again(PAIRS[0], 5)["labels"], mask(PAIRS[0], 5)["labels"])
 
 
 def test_a_tokenizer_without_padding_is_refused() -> None:
@@ -203,5 +218,3 @@ def test_a_tokenizer_without_padding_is_refused() -> None:
     tokenizer.pad_token = None
     with pytest.raises(BackboneError, match=r"\(BertTokenizer\) has no padding token"):
         padding_collator(tokenizer)
-    with pytest.raises(BackboneError, match="has no padding token"):
-        masking_collator(tokenizer, 0.15)

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from sparsezoo_hub.cli.options import BackboneReference, TextFiles
+from sparsezoo_hub.training.stop_signals import interruptible
 
 
+@interruptible()
 def quickstart(
     text: TextFiles = None,
     backbone: BackboneReference = None,

@@ -8,7 +8,7 @@ from sparsezoo_hub.core.recipe import BACKBONE
 from sparsezoo_hub.training.progress import Watcher
 from sparsezoo_hub.training.recipe_library import load_recipe
 from sparsezoo_hub.training.run import RecipeRun
-from sparsezoo_hub.training.stage_data import EVERY
+from sparsezoo_hub.training.run_text import EVERY
 
 RECIPE = "quickstart/bert-tiny-90"
 REPO_ID = "local/quickstart-bert-90"

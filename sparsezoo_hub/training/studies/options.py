@@ -9,7 +9,7 @@ from sparsezoo_hub.core.names import check_choice
 from sparsezoo_hub.core.recipe import BACKBONE, Recipe
 from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.run_options import RunOptions
-from sparsezoo_hub.training.stage_data import EVERY
+from sparsezoo_hub.training.run_text import EVERY
 from sparsezoo_hub.training.studies.matrix import StudyRun
 
 
@@ -25,7 +25,7 @@ class StudyOptions:
         run_options: of every stage.
     """
 
-    text: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    text: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
     data: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     run_options: RunOptions = field(default_factory=RunOptions)
@@ -50,7 +50,7 @@ class StudyOptions:
                 except ValueError as error:
                     raise RecipeError(str(error)) from None
 
-    def of_text(self, recipe: Recipe) -> dict[str, Sequence[Path]]:
+    def of_text(self, recipe: Recipe) -> dict[str, Sequence[str | Path]]:
         """Return the text that a recipe takes."""
         return {name: files for name, files in self.text.items() if name in (EVERY, *recipe.corpora)}
 

@@ -14,6 +14,7 @@ from sparsezoo_hub.core.objective_settings import MaskedLMNextSentence
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_result import StageResult
 from sparsezoo_hub.training.studies.file_lock import file_lock
+from sparsezoo_hub.training.text_addresses import TextFile
 
 PARENTS = "parents"
 
@@ -90,9 +91,14 @@ def _stage_digest(run: RecipeRun, name: str) -> str:
 def _files(run: RecipeRun, data: str | None) -> list[str]:
     """Return the digests of the files that were given for a corpus or a task."""
     texts = [] if data is None else run.data.files(data)
-    return [_sha256(path) for path in texts] + [
+    return [_fingerprint(file) for file in texts] + [
         _sha256(path) for what, path in run.data.given_files() if what == f"data {data}"
     ]
+
+
+@cache
+def _fingerprint(file: TextFile) -> str:
+    return file.fingerprint(of_content=True)
 
 
 @cache

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.errors import BackboneError
-from sparsezoo_hub.training.objectives import IGNORED_LABEL
+from sparsezoo_hub.training.objectives import IGNORED_LABEL, with_label_positions
 
 # ``input_ids`` and what else the model reads, without padding, and the shape's labels.
 Feature = Mapping[str, Any]
@@ -81,7 +81,7 @@ def padding_collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[F
                 batch[name] = _padded([each[name] for each in features], len(positions), paddings[name])
             else:
                 batch[name] = torch.tensor([each[name] for each in features])
-        return batch
+        return with_label_positions(batch)
 
     return collate
 
