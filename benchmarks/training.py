@@ -37,7 +37,7 @@ from transformers import (
 from transformers.utils import logging
 
 from sparsezoo_hub.core.objective_settings import MaskedLM
-from sparsezoo_hub.core.recipe import Stage
+from sparsezoo_hub.core.recipe import Parent, Recipe, Stage
 from sparsezoo_hub.core.stage_settings import Distillation, LearningRate, Pruning
 from sparsezoo_hub.training.evaluation import Evaluation
 from sparsezoo_hub.training.masked_lm_data import masked_lm_data
@@ -45,10 +45,12 @@ from sparsezoo_hub.training.objectives import predict_masked_tokens, with_label_
 from sparsezoo_hub.training.processes import on_cpu
 from sparsezoo_hub.training.progress import EVERY, Progress
 from sparsezoo_hub.training.python_documentation import python_documentation
+from sparsezoo_hub.training.run_log import RunLog
 from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import StageData
 from sparsezoo_hub.training.stage_models import Sources
 from sparsezoo_hub.training.stage_training import train_stage
+from sparsezoo_hub.training.watching import Watch
 from sparsezoo_hub.training.wordpiece import train_wordpiece
 
 VOCABULARY = 30_522
@@ -178,17 +180,28 @@ class Bench:
             learning_rate=LearningRate(peak=1e-4),
             pruning=None if way == "b" else pruning,
         )
-        # What a model is worth in the end is not looked at.
-        data = StageData(self.data.train, self.data.collate, lambda _: Evaluation(0.0, 0.0, 1))
-        train_stage(
-            stage,
-            0,
-            Sources(model, model if way == "d" else None, self.tokenizer),
-            data,
-            self.folder / way,
-            RunOptions(bf16=self.options.bf16, compile=self.options.compile),
-            watch.watch,
+        recipe = Recipe(
+            name="benchmark",
+            summary="",
+            parents={"backbone": Parent(model_type="bert", pretrained=model)},
+            stages=(stage,),
+            package=way,
         )
+        # What a model is worth in the end is not looked at.
+        data = StageData(
+            self.data.train, self.data.collate, lambda _: Evaluation(0.0, 0.0, 1), mask=self.data.mask
+        )
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            run = Path(folder)
+            train_stage(
+                stage,
+                0,
+                Sources(model, model if way == "d" else None, self.tokenizer),
+                data,
+                run / "checkpoints",
+                RunOptions(bf16=self.options.bf16, compile=self.options.compile),
+                Watch(recipe, run, watch.watch, lambda _: None, RunLog(run / "log.jsonl")),
+            )
 
 
 def main() -> None:

@@ -136,6 +136,8 @@ class SparseTrainer(Trainer):
             return super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
         model, plugin = self.model, self.accelerator.state.fsdp_plugin
         assert model is not None  # noqa: S101 - for the type checker
+        # accelerate keeps what it has set up for another type, which it then fails to read back.
+        plugin.state_dict_config = plugin.optim_state_dict_config = None
         plugin.set_state_dict_type("FULL_STATE_DICT")  # any number of processes goes on from it
         with grouped_by_layers(model, plugin):
             return super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]

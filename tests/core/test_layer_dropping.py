@@ -292,5 +292,5 @@ def test_indices_that_do_not_fit_are_refused_and_the_model_is_left_alone(
 
 
 def test_a_model_without_a_stack_of_layers_is_refused() -> None:
-    with pytest.raises(ValueError, match="BERT, RoBERTa and DistilBERT only"):
+    with pytest.raises(ValueError, match="only those of BERT, RoBERTa and DistilBERT"):
         drop_layers(nn.Sequential(nn.Linear(2, 2)), (0,))

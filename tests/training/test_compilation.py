@@ -23,6 +23,7 @@ def results(out: Path, texts: list[Path], options: RunOptions) -> list[StageResu
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
 def test_compiled_layers_learn_the_same_and_hold_the_zeros(texts: list[Path], tmp_path: Path) -> None:
     assert "quantization" in QUANTIZED
     plain = results(tmp_path / "plain", texts, RunOptions())

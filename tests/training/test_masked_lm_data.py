@@ -32,7 +32,9 @@ def test_each_side_has_rows_that_its_collator_makes_a_batch_of(
     assert isinstance(train, kind)
     for batch in (collate([mask(train[0], 0), mask(train[1], 1)]), collate(validation[:2])):
         names = {"input_ids", "attention_mask", "labels"}
+        positions = batch.pop("label_positions")
         assert batch.keys() == (names | {"token_type_ids", "next_sentence_label"} if next_sentence else names)
+        assert positions.tolist() == (batch["labels"].flatten() != -100).nonzero().flatten().tolist()
         assert all(len(each) == 2 for each in batch.values())
 
 

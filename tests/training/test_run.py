@@ -136,8 +136,9 @@ def test_the_watcher_sees_steps_learning_rate_and_sparsity(texts: list[Path], tm
         ("student", 10, 12, NUM_LOCKED / NUM_WEIGHTS),
         ("student", 12, 12, NUM_LOCKED / NUM_WEIGHTS),
     ]
-    # Linear: (12 - 10) / 12 of 2e-3. Rewinding: P = 9, warm-up round(1.2) = 1, D = 2, (12 - 10) / 2 of 1e-3.
-    assert [each.learning_rate for each in shown] == pytest.approx([2e-3 * 2 / 12, 0, 1e-3, 0])
+    # Of the last step, before which 9 or 11 were done. Linear: (12 - 9) / 12 and (12 - 11) / 12 of 2e-3.
+    # Rewinding: P = 9, so at 9 it is 1e-3 as at the beginning; D = 2, (12 - 11) / 2 of 1e-3.
+    assert [each.learning_rate for each in shown] == pytest.approx([2e-3 * 3 / 12, 2e-3 / 12, 1e-3, 5e-4])
     assert shown[1].loss == pytest.approx(5.4, abs=0.5)  # ln 220, before much is learned
 
 

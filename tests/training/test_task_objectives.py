@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from sparsezoo_hub.core.distillation import distillation_loss
-from sparsezoo_hub.training.objectives import OBJECTIVES, Outcome
+from sparsezoo_hub.training.objectives import OBJECTIVES, Outcome, with_label_positions
 from sparsezoo_hub.training.tasks.batches import padding_collator
 from sparsezoo_hub.training.tasks.question_answering import QuestionAnswering
 from sparsezoo_hub.training.tasks.task_data import Question, TaggedWords
@@ -54,12 +54,13 @@ def model(kind: str, seed: int = 0) -> PreTrainedModel:
 def batch(kind: str, more: int = 0) -> dict[str, torch.Tensor]:
     """Both examples, with more padding than they need."""
     padding = {"input_ids": 0, "labels": -100}
-    return {
+    wider = {
         name: torch.nn.functional.pad(tensor, (0, more), value=padding.get(name, 0))
         if tensor.dim() == 2
         else tensor
         for name, tensor in padding_collator(TOKENIZER)(FEATURES[kind]).items()
     }
+    return with_label_positions(wider)
 
 
 @torch.no_grad()

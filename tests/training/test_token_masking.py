@@ -184,7 +184,7 @@ def test_padding_is_neither_attended_to_nor_asked_for() -> None:
     lengths = [len(row["input_ids"]) for row in rows]
     assert len(set(lengths)) > 2
     batch = masked_batch(blocks, TokenMasking(numbered_tokenizer(), 1.0), 0)
-    assert batch.keys() == {"input_ids", "labels", "attention_mask"}
+    assert batch.keys() == {"input_ids", "labels", "attention_mask", "label_positions"}
     assert batch["attention_mask"].tolist() == [[1] * each + [0] * (max(lengths) - each) for each in lengths]
     outside = batch["attention_mask"] == 0
     assert (batch["input_ids"][outside] == PAD).all()
@@ -202,6 +202,7 @@ def test_rows_that_are_masked_already_are_only_padded() -> None:
     assert {name: each.tolist() for name, each in batch.items()} == {
         "input_ids": [[2, 4, 7, 3], [2, 3, PAD, PAD]],
         "labels": [[-100, 9, -100, -100], [-100] * 4],
+        "label_positions": [1],
         "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]],
         "next_sentence_label": [1, 0],
     }

@@ -20,7 +20,7 @@ from sparsezoo_hub.training.streams.token_cache import TokenCache
 from sparsezoo_hub.training.text_addresses import local_file
 from sparsezoo_hub.training.token_masking import TokenMasking, padding_collator
 
-NUM_DOCUMENTS = 1500
+NUM_DOCUMENTS = 1800
 NUM_WORDS = 24
 # [CLS], a document, the [SEP] behind it, and the row's own: so every row is a document.
 LENGTH = NUM_WORDS + 3
