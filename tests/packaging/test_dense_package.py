@@ -93,7 +93,7 @@ def test_the_card_speaks_of_no_pattern(dense_written: tuple[Path, Manifest]) -> 
     assert headings == [
         "# tiny-dense", "## Load it", "## Fine-tune it", "## Run it in ONNX Runtime", "## Lineage",
         "### The architecture: RoBERTa", "## Results", "## Size of the weights", "## How it was made",
-        "## RunOptions", "## Citation",
+        "## Limits", "## Citation",
     ]  # fmt: skip
     for foreign in ("import sparsezoo_hub", "sparsity.png", "compact:", "None", "the zeros are", "mask bits"):
         assert foreign not in card.text
