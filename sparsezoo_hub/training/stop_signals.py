@@ -65,11 +65,14 @@ def interruptible() -> Iterator[None]:
         yield
         return
     before = {each: signal.signal(each, _note) for each in STOP_SIGNALS}
+    # Whoever started this process may have left them blocked.
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _watch.owner = os.getpid()
     _follow_launcher()
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for each, handler in before.items():
             signal.signal(each, handler)
         _watch.received = None

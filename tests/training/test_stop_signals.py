@@ -40,6 +40,16 @@ def test_outside_of_steps_a_signal_ends_the_process_at_once_with_the_code_to_sta
     assert number.name in ended.value.message
 
 
+def test_a_signal_that_was_blocked_before_is_obeyed_and_blocked_again_afterwards() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        with pytest.raises(Interrupted), interruptible():
+            signal.raise_signal(signal.SIGUSR1)
+        assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def send(*numbers: signal.Signals) -> None:
     """Send signals while steps are under way."""
     with deferred():
