@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from httpx2 import HTTPError
 from huggingface_hub import HfApi, HfFileSystem, parse_hf_uri
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfUriError
 
 from sparsezoo_hub.errors import CorpusError
 
 HUB = "hf://"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WILD = re.compile(r"[*?\[]")
-# A Hub that is out of reach, that says no, or an address that means nothing there.
-_HUB_ERRORS = (HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError, NotImplementedError)
+# A Hub that is out of reach or says no (both are OSErrors or of the HTTP client), and what is no address.
+_HUB_ERRORS = (HTTPError, OSError, HfUriError)
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,10 @@ def hub_commits(given: Sequence[str | Path], known: Mapping[str, str]) -> dict[s
         with _hub_errors(str(each)):
             uri = parse_hf_uri(str(each))
             if uri.is_bucket:
-                raise CorpusError(f"{each}: a bucket has no commits, so a run could not be repeated: give "
-                                  "a data set or a model repository")  # fmt: skip
+                raise CorpusError(
+                    f"{each}: a bucket has no commits, so a run could not be repeated: give "
+                    "a data set or a model repository"
+                )
             revision = uri.revision or "main"
             key = f"{uri.type}s/{uri.id}@{revision}"
             if not _COMMIT.fullmatch(revision):
@@ -192,8 +195,10 @@ def _hub_errors(address: str) -> Iterator[None]:
     except CorpusError:
         raise
     except FileNotFoundError as error:
-        raise CorpusError(f"{address}: does not exist on the Hub; check owner, name, revision and path "
-                          "(a private one needs HF_TOKEN)") from error  # fmt: skip
+        raise CorpusError(
+            f"{address}: does not exist on the Hub; check owner, name, revision and path "
+            "(a private one needs HF_TOKEN)"
+        ) from error
     except _HUB_ERRORS as error:
         raise CorpusError(f"{address}: cannot be looked up: {' '.join(str(error).split())}") from error
 

@@ -51,8 +51,10 @@ class PackedRows:
         columns: dict[str, list[NDArray[Any]]] = {
             name: [row[name].numpy() for row in rows] for name in (rows[0] if rows else ())
         }
-        arrays = {name: _small(np.concatenate([np.atleast_1d(each) for each in column]))
-                  for name, column in columns.items()}  # fmt: skip
+        arrays = {
+            name: _small(np.concatenate([np.atleast_1d(each) for each in column]))
+            for name, column in columns.items()
+        }
         lengths = [len(each) for each in columns.get("input_ids", ())]
         return cls({**arrays, _LENGTHS: np.asarray(lengths, dtype=np.int32)})
 
