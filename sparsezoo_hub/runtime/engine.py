@@ -82,8 +82,6 @@ def chosen_instructions() -> str:
     named = os.environ.get(VARIABLE)
     if named:
         return check_choice(named, sets, f"instruction set ({VARIABLE}) on this machine")
-    if sets[0] == TORCH:
-        _say_once()
     return sets[0]
 
 
@@ -123,13 +121,18 @@ def run_kernels(
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     if not LIBRARY.exists():
+        _warn(
+            "were not compiled when this package was installed; install a C++ compiler and sparsezoo-hub "
+            "again"
+        )
         return None
     openmp = _loaded_openmp()
     if openmp is not None:
         ctypes.CDLL(openmp, mode=ctypes.RTLD_GLOBAL)
     try:
         library = ctypes.CDLL(str(LIBRARY))
-    except OSError:  # no OpenMP runtime, or one of another kind
+    except OSError as error:  # no OpenMP runtime, or one of another kind
+        _warn(f"could not be loaded ({error})")
         return None
     library.sparse_instructions.restype = ctypes.c_char_p
     pointer = ctypes.c_void_p
@@ -148,11 +151,10 @@ def _loaded_openmp() -> str | None:
     return next((file for file in files if _OPENMP.search(file)), None)
 
 
-@functools.cache
-def _say_once() -> None:
+def _warn(why: str) -> None:
+    # Once, as whoever asks for the library is answered from the cache afterwards.
     warnings.warn(
-        f"the sparse engine's kernels ({LIBRARY.name}) were not compiled when this package was installed: "
-        "sparse models are computed by torch, correctly but no faster than dense ones; install a C++ "
-        "compiler and sparsezoo-hub again",
+        f"the sparse engine's kernels ({LIBRARY.name}) {why}: sparse models are computed by torch, correctly "
+        "but no faster than dense ones",
         stacklevel=2,
     )

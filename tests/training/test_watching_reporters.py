@@ -52,7 +52,6 @@ def test_a_folder_that_a_reporter_has_left_is_not_taken_for_its_package(
 def test_tensorboard_is_given_what_the_log_has_and_a_resumed_stage_hides_what_was_lost(
     texts: list[Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
 
     def interrupt(progress: Progress) -> None:
