@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"errors", "core"},
     "packaging": {"errors", "core"},
     "hub": {"errors", "core", "packaging"},
-    "runtime": {"errors", "core"},
+    "runtime": {"errors", "core", "packaging"},
     "cli": {"errors", "core", "training", "packaging", "hub", "runtime"},
     "__init__": {"errors", "core", "hub"},
     "train": {"errors", "core", "training", "packaging", "hub", "runtime", "cli"},

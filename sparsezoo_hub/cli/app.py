@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import typer
 
+from sparsezoo_hub.cli.benchmark import benchmark
 from sparsezoo_hub.cli.catalog import catalog
 from sparsezoo_hub.cli.compare import compare
 from sparsezoo_hub.cli.console import errors
@@ -50,6 +51,7 @@ for verb in (
     study,
     evaluate,
     export,
+    benchmark,
     package,
     inspect,
     verify,

@@ -50,10 +50,15 @@ def card_text(metadata: ModelCardData, template: str, context: Mapping[str, Any]
         template: a file of ``model_cards/``.
         context: what the template names; a value that is no ``Markdown`` is shown as the text that it is.
     """
-    text = _environment().get_template(template).render(context)
+    text = section_text(template, context)
     content = metadata.to_dict()  # type: ignore[no-untyped-call]
     block = yaml.dump(content, Dumper=_Yaml, sort_keys=False, allow_unicode=True)
     return f"---\n{block}---\n\n{text}"
+
+
+def section_text(template: str, context: Mapping[str, Any]) -> str:
+    """Return a part of a README.md, without metadata; arguments as in ``card_text``."""
+    return _environment().get_template(template).render(context)
 
 
 @cache

@@ -29,6 +29,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 
 _CHUNK = 1 << 20
 
@@ -108,10 +109,37 @@ class WeightSizes(_Part):
     compact: Count | None
 
 
+class LatencyEntry(_Part):
+    """How long one way of running the model took for a batch: milliseconds, the median and the range."""
+
+    way: str
+    batch: Annotated[int, Field(ge=1)]
+    length: Annotated[int, Field(ge=1)]
+    median: Milliseconds
+    fastest: Milliseconds
+    slowest: Milliseconds
+
+
+class Latency(_Part):
+    """How fast the model is on one machine.
+
+    ``rounds`` is how often each way ran, in turns with the others; ``note`` says what the times hold that
+    a reader might not expect.
+    """
+
+    hardware: str
+    threads: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+    note: str | None = None
+    versions: dict[str, str]
+    entries: Annotated[tuple[LatencyEntry, ...], Field(min_length=1)]
+
+
 class Measurements(_Part):
     """What was measured about a model; None and empty where nothing was.
 
-    ``sizes``, ``onnx_max_abs_diff`` and ``onnx_num_texts`` are filled in when the package is written.
+    ``sizes``, ``onnx_max_abs_diff`` and ``onnx_num_texts`` are filled in when the package is written,
+    ``latency`` afterwards (see ``record_latency``).
     """
 
     mlm: MaskedLMLoss | None = None
@@ -121,6 +149,7 @@ class Measurements(_Part):
     sizes: WeightSizes | None = None
     train_seconds: Annotated[FiniteFloat, Field(ge=0)] | None = None
     hardware: str | None = None
+    latency: Latency | None = None
 
 
 class QuantizationEntry(_Part):
@@ -184,6 +213,8 @@ def manifest_text(manifest: Manifest) -> str:
     content = manifest.model_dump(mode="json")
     if manifest.quantization is None:  # as in the manifests from before there was int8
         del content["quantization"]
+    if manifest.measurements.latency is None:  # likewise
+        del content["measurements"]["latency"]
     return _json({**content, "digest": _digest(content)})
 
 

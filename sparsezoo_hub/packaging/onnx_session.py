@@ -17,22 +17,33 @@ _FATAL = 4
 EXACT_INT8 = ("session.x64quantprecision", "1")
 
 
-def session_options() -> onnxruntime.SessionOptions:
-    """Return the options of every session here: int8 computed exactly, errors raised and not logged."""
+def session_options(num_threads: int = 0) -> onnxruntime.SessionOptions:
+    """Return the options of every session here: int8 computed exactly, errors raised and not logged.
+
+    Args:
+        num_threads: of an operation; 0 for as many as there are cores.
+    """
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
     options.log_severity_level = _FATAL
     options.add_session_config_entry(*EXACT_INT8)
     return options
 
 
-def onnx_session(path: Path) -> onnxruntime.InferenceSession:
+def onnx_session(path: Path, num_threads: int = 0) -> onnxruntime.InferenceSession:
     """Return a session of the ONNX file at ``path`` on the CPU.
+
+    Args:
+        path: the file.
+        num_threads: as in ``session_options``.
 
     Raises:
         PackageError: if the file cannot be run.
     """
     try:
-        return onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path, session_options(num_threads), providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise PackageError(f"{path} cannot be run: {' '.join(str(error).split())}") from None
 
