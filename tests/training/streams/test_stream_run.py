@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 from run_case import tiny_recipe, weights_are_equal
 
-from sparsezoo_hub.errors import CorpusError, RecipeError
+from sparsezoo_hub.errors import CorpusError, RecipeError, WorkerError
 from sparsezoo_hub.training import run_text
 from sparsezoo_hub.training.progress import Progress
 from sparsezoo_hub.training.python_documentation import read_topics
@@ -76,6 +77,30 @@ def run_of(out: Path, text: dict[str, list[Path]], watcher: object = None, **opt
 def interrupt(progress: Progress) -> None:
     if progress.step == STEPS // 2:
         raise KeyboardInterrupt
+
+
+def test_a_data_worker_that_is_killed_ends_the_run_in_one_line_and_the_same_command_goes_on(
+    text: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    def kill_the_worker(progress: Progress) -> None:
+        if progress.step == STEPS // 2:
+            workers = [each for each in psutil.Process().children(recursive=True) if _reads_data(each)]
+            assert len(workers) == 1
+            workers[0].kill()
+
+    cut = run_of(tmp_path / "cut", text, kill_the_worker, checkpoint_every=4, workers=1)
+    with pytest.raises(WorkerError, match="reads the text is lost .*killed.* fewer --workers"):
+        cut.run_stage("student")
+    steps: list[int] = []
+    again = run_of(tmp_path / "cut", text, lambda each: steps.append(each.step), checkpoint_every=4)
+    again.run_stage("student")
+    assert steps[-1] == STEPS
+    assert steps[0] > 4, "it began anew"
+
+
+def _reads_data(process: psutil.Process) -> bool:
+    # The server that workers are forked from, and the tracker of shared memory, are children too.
+    return process.parent() != psutil.Process()
 
 
 def test_a_streamed_run_that_was_interrupted_ends_bit_for_bit_like_one_that_was_not(
