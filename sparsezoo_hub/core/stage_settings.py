@@ -27,7 +27,7 @@ Weight = Annotated[float, Field(ge=0)]
 class Part(BaseModel):
     """A part of a recipe: unknown keys are refused, nothing is changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Restart(Part):

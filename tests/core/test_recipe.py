@@ -137,6 +137,11 @@ def test_every_problem_is_reported_at_once_with_its_path_and_line() -> None:
             "stages[1].learning_rate.peak: input should be greater than 0, got -1",
         ),
         (
+            "peak: 1.0e-3, schedule",
+            "peak: .inf, schedule",
+            "stages[1].learning_rate.peak: input should be a finite number, got inf",
+        ),
+        (
             "final_sparsity: 0.9",
             "targets: [], final_sparsity: 0.9",
             "stages[1].pruning.targets: name at least one target, for example [encoder]",

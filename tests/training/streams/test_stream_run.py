@@ -89,7 +89,7 @@ def test_a_data_worker_that_is_killed_ends_the_run_in_one_line_and_the_same_comm
             workers[0].kill()
 
     cut = run_of(tmp_path / "cut", text, kill_the_worker, checkpoint_every=4, workers=1)
-    with pytest.raises(WorkerError, match="reads the text is lost .*killed.* fewer --workers"):
+    with pytest.raises(WorkerError, match=r"reads the text is lost .*killed.* fewer --workers"):
         cut.run_stage("student")
     steps: list[int] = []
     again = run_of(tmp_path / "cut", text, lambda each: steps.append(each.step), checkpoint_every=4)
