@@ -29,6 +29,12 @@ def evaluate(
         Literal["onnx", "onnx-int8"] | None,
         typer.Option(help="Judge this ONNX model of the package with ONNX Runtime instead, on a task."),
     ] = None,
+    sparse: Annotated[
+        bool,
+        typer.Option(
+            "--sparse", help="Judge the model in the sparse engine instead, in int8 if the package has it."
+        ),
+    ] = False,
     *,
     revision: Revision = None,
     token: Token = None,
@@ -47,20 +53,27 @@ def evaluate(
         )
     if task is None and onnx is not None:
         raise typer.BadParameter("--onnx needs --task NAME, which it is judged on", param_hint="--onnx")
+    if sparse and (task is None or onnx is not None):
+        raise typer.BadParameter("--sparse needs --task NAME, and no --onnx", param_hint="--sparse")
     folder = local_folder(model, revision=revision, token=token)
     quiet_loading()
     if task is None:
         evaluation = evaluate_masked_lm(folder, text or (), max_length or _MASKED_LM_LENGTH)
     else:
         judged = None if onnx is None else load_onnx_model(folder, onnx)
+        if sparse:
+            from sparsezoo_hub.runtime import SparseModel
+
+            judged = SparseModel.from_pretrained(folder)
         evaluation = evaluate_task(folder, task, max_length, data, judged)
-    evaluation = replace(evaluation, notices=(*evaluation.notices, *_notices(folder, onnx)))
+    form = "sparse" if sparse else onnx
+    evaluation = replace(evaluation, notices=(*evaluation.notices, *_notices(folder, form)))
     if as_json:
-        form = {} if onnx is None else {"form": onnx}
-        print_json({"model": model, "task": task or "masked_lm", **form, **asdict(evaluation)})
+        judged_form = {} if form is None else {"form": form}
+        print_json({"model": model, "task": task or "masked_lm", **judged_form, **asdict(evaluation)})
         return
     say(
-        f"{model}{f', {onnx}' if onnx else ''}, {task or 'masked LM'}: loss {evaluation.loss:.4f}, accuracy "
+        f"{model}{f', {form}' if form else ''}, {task or 'masked LM'}: loss {evaluation.loss:.4f}, accuracy "
         f"{evaluation.accuracy:.4f} over {evaluation.num_predictions} predictions"
     )
     for name, value in evaluation.metrics.items():
@@ -69,9 +82,9 @@ def evaluate(
         say(f"note: {notice}")
 
 
-def _notices(folder: Path, onnx: str | None) -> tuple[str, ...]:
+def _notices(folder: Path, form: str | None) -> tuple[str, ...]:
     from sparsezoo_hub.packaging.layout import QUANTIZATION
 
-    if onnx is None and (folder / QUANTIZATION).exists():
-        return ("these are the float weights; the package also has int8: --onnx onnx-int8",)
+    if form is None and (folder / QUANTIZATION).exists():
+        return ("these are the float weights; the package also has int8: --onnx onnx-int8, or --sparse",)
     return ()

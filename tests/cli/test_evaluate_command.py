@@ -51,6 +51,14 @@ def test_a_tasks_metrics_are_printed(run: Run, model: Path, data: Path) -> None:
     assert "accuracy 75.00 % (main)" in out
 
 
+def test_the_sparse_engine_is_judged_in_the_models_place(run: Run, model: Path, data: Path) -> None:
+    code, out, _ = run("evaluate", model, "--task", "sst2", "--data", data, "--sparse", "--json")
+    found = json.loads(out)
+    assert (code, found["form"], found["accuracy"]) == (0, "sparse", 0.75)
+    plain = json.loads(run("evaluate", model, "--task", "sst2", "--data", data, "--json")[1])
+    assert found["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+
+
 def test_json_has_metrics_as_fractions(run: Run, model: Path, data: Path) -> None:
     (data / "task.yaml").write_text("positive: [positive]\nmetric: f1\n")
     code, out, _ = run("evaluate", model, "--task", "sst2", "--data", data, "--max-length", 8, "--json")
@@ -78,6 +86,7 @@ def test_a_bad_row_is_one_line_with_its_place(run: Run, model: Path, data: Path)
     ("arguments", "message"),
     [
         (["--data", "."], "--data needs --task"),
+        (["--sparse"], "--sparse needs --task"),
         (["--task", "sst2", "--text", "x.txt"], "--text is for masked LM"),
         (["--onnx", "onnx"], "--onnx needs --task"),
     ],
