@@ -2,12 +2,15 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sparsezoo_hub.cli.console import print_json, quiet_loading, say
 from sparsezoo_hub.cli.options import DataFolder, Json, ModelReference, Revision, TextFiles, Token
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _MASKED_LM_LENGTH = 64
 
@@ -25,16 +28,13 @@ def evaluate(
             min=8, help=f"Tokens per example; else the task's own, or {_MASKED_LM_LENGTH} for masked LM."
         ),
     ] = None,
-    onnx: Annotated[
-        Literal["onnx", "onnx-int8"] | None,
-        typer.Option(help="Judge this ONNX model of the package with ONNX Runtime instead, on a task."),
-    ] = None,
-    sparse: Annotated[
-        bool,
+    form: Annotated[
+        Literal["onnx", "onnx-int8", "sparse"] | None,
         typer.Option(
-            "--sparse", help="Judge the model in the sparse engine instead, in int8 if the package has it."
+            help="Judge this form of the model instead, on a task: an ONNX model of the package with ONNX "
+            "Runtime, or the sparse engine (in int8 if the package has it)."
         ),
-    ] = False,
+    ] = None,
     *,
     revision: Revision = None,
     token: Token = None,
@@ -42,7 +42,6 @@ def evaluate(
 ) -> None:
     """Measure loss, accuracy and a task's metrics on validation text, or on a task's validation set."""
     from sparsezoo_hub.hub.snapshot import local_folder
-    from sparsezoo_hub.packaging.onnx_model import load_onnx_model
     from sparsezoo_hub.training.model_evaluation import evaluate_masked_lm, evaluate_task
 
     if task is None and data is not None:
@@ -51,22 +50,15 @@ def evaluate(
         raise typer.BadParameter(
             "--text is for masked LM; a task's data is a --data FOLDER", param_hint="--text"
         )
-    if task is None and onnx is not None:
-        raise typer.BadParameter("--onnx needs --task NAME, which it is judged on", param_hint="--onnx")
-    if sparse and (task is None or onnx is not None):
-        raise typer.BadParameter("--sparse needs --task NAME, and no --onnx", param_hint="--sparse")
+    if task is None and form is not None:
+        raise typer.BadParameter("--form needs --task NAME, which it is judged on", param_hint="--form")
     folder = local_folder(model, revision=revision, token=token)
     quiet_loading()
     if task is None:
         evaluation = evaluate_masked_lm(folder, text or (), max_length or _MASKED_LM_LENGTH)
     else:
-        judged = None if onnx is None else load_onnx_model(folder, onnx)
-        if sparse:
-            from sparsezoo_hub.runtime import SparseModel
-
-            judged = SparseModel.from_pretrained(folder)
+        judged = None if form is None else _model_in(folder, form)
         evaluation = evaluate_task(folder, task, max_length, data, judged)
-    form = "sparse" if sparse else onnx
     evaluation = replace(evaluation, notices=(*evaluation.notices, *_notices(folder, form)))
     if as_json:
         judged_form = {} if form is None else {"form": form}
@@ -82,9 +74,16 @@ def evaluate(
         say(f"note: {notice}")
 
 
+def _model_in(folder: Path, form: str) -> "nn.Module":
+    from sparsezoo_hub.packaging.onnx_model import load_onnx_model
+    from sparsezoo_hub.runtime import SparseModel
+
+    return SparseModel.from_pretrained(folder) if form == "sparse" else load_onnx_model(folder, form)
+
+
 def _notices(folder: Path, form: str | None) -> tuple[str, ...]:
     from sparsezoo_hub.packaging.layout import QUANTIZATION
 
     if form is None and (folder / QUANTIZATION).exists():
-        return ("these are the float weights; the package also has int8: --onnx onnx-int8, or --sparse",)
+        return ("these are the float weights; the package also has int8: --form onnx-int8 or sparse",)
     return ()

@@ -52,7 +52,7 @@ def test_a_tasks_metrics_are_printed(run: Run, model: Path, data: Path) -> None:
 
 
 def test_the_sparse_engine_is_judged_in_the_models_place(run: Run, model: Path, data: Path) -> None:
-    code, out, _ = run("evaluate", model, "--task", "sst2", "--data", data, "--sparse", "--json")
+    code, out, _ = run("evaluate", model, "--task", "sst2", "--data", data, "--form", "sparse", "--json")
     found = json.loads(out)
     assert (code, found["form"], found["accuracy"]) == (0, "sparse", 0.75)
     plain = json.loads(run("evaluate", model, "--task", "sst2", "--data", data, "--json")[1])
@@ -86,9 +86,8 @@ def test_a_bad_row_is_one_line_with_its_place(run: Run, model: Path, data: Path)
     ("arguments", "message"),
     [
         (["--data", "."], "--data needs --task"),
-        (["--sparse"], "--sparse needs --task"),
         (["--task", "sst2", "--text", "x.txt"], "--text is for masked LM"),
-        (["--onnx", "onnx"], "--onnx needs --task"),
+        (["--form", "onnx"], "--form needs --task"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
@@ -116,7 +115,7 @@ def test_onnx_models_are_judged_like_the_model_they_come_from(
     arguments = ("evaluate", model, "--task", "sst2", "--data", data, "--json")
     expected, found = json.loads(run(*arguments)[1]), {}
     for form in ("onnx", "onnx-int8"):
-        code, out, err = run(*arguments, "--onnx", form)
+        code, out, err = run(*arguments, "--form", form)
         assert (code, err) == (0, "")
         found[form] = json.loads(out)
         assert found[form]["form"] == form
@@ -128,7 +127,7 @@ def test_onnx_models_are_judged_like_the_model_they_come_from(
 
 
 def test_a_model_without_the_onnx_form_is_one_line(run: Run, model: Path, data: Path) -> None:
-    code, _, err = run("evaluate", model, "--task", "sst2", "--data", data, "--onnx", "onnx-int8")
+    code, _, err = run("evaluate", model, "--task", "sst2", "--data", data, "--form", "onnx-int8")
     assert code == 1
     assert "has no onnx-int8" in " ".join(err.split())
 
@@ -140,5 +139,6 @@ def test_a_package_with_ranges_says_that_its_float_weights_were_judged(
     assert "float weights" not in run(*arguments)[1]
     (model / "quantization.safetensors").touch()
     assert (
-        "note: these are the float weights; the package also has int8: --onnx onnx-int8" in run(*arguments)[1]
+        "note: these are the float weights; the package also has int8: --form onnx-int8 or sparse"
+        in run(*arguments)[1]
     )
