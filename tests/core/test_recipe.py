@@ -238,9 +238,7 @@ def test_a_problem_is_named_with_path_value_and_way_out(old: str, new: str, prob
 
 
 def test_rewinding_without_pruning_is_refused() -> None:
-    text = VALID.replace(
-        "learning_rate: {peak: 1.0e-3}", "learning_rate: {peak: 1.0e-3, schedule: rewinding}"
-    )
+    text = VALID.replace("{peak: 1.0e-3}", "{peak: 1.0e-3, schedule: rewinding}")
     assert problems_of(text) == [
         "$.stages[0].learning_rate.schedule: rewinding follows mask updates, add pruning"
     ]
@@ -256,10 +254,8 @@ def test_text_that_is_no_recipe_is_refused_in_one_line(text: str) -> None:
 def in_epochs() -> str:
     """The same recipe, its second stage two epochs long."""
     head, tail = VALID.rsplit("    steps: 100\n", 1)
-    pruning = (
-        "{initial_sparsity: 0.3, final_sparsity: 0.9, start: 0.2, policy_end: 1, end: 1.6, interval: 0.1}"
-    )
-    tail = tail.replace(tail[tail.index("{initial_sparsity") : tail.index("package")], f"{pruning}\n")
+    window = "{initial_sparsity: 0.3, final_sparsity: 0.9, start: 0.2, policy_end: 1, end: 1.6, interval: 0.1}"
+    tail = tail.replace(tail[tail.index("{initial_sparsity") : tail.index("package")], f"{window}\n")
     return f"{head}    epochs: 2\n{tail}"
 
 
