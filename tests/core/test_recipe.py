@@ -254,8 +254,8 @@ def test_text_that_is_no_recipe_is_refused_in_one_line(text: str) -> None:
 def in_epochs() -> str:
     """The same recipe, its second stage two epochs long."""
     head, tail = VALID.rsplit("    steps: 100\n", 1)
-    window = "{initial_sparsity: 0.3, final_sparsity: 0.9, start: 0.2, policy_end: 1, end: 1.6, interval: 0.1}"
-    tail = tail.replace(tail[tail.index("{initial_sparsity") : tail.index("package")], f"{window}\n")
+    mask = "{initial_sparsity: 0.3, final_sparsity: 0.9, start: 0.2, policy_end: 1, end: 1.6, interval: 0.1}"
+    tail = tail.replace(tail[tail.index("{initial_sparsity") : tail.index("package")], f"{mask}\n")
     return f"{head}    epochs: 2\n{tail}"
 
 
