@@ -3,18 +3,21 @@
     python benchmarks/inference.py [--layers 12] [--hidden 768] [--sparsity 0.9 0.95] [--batch 1]
         [--length 128 384] [--rounds 7] [--threads 2]
 
-A question-answering BERT of random weights, every encoder weight pruned by magnitude; onnxruntime has the
-dense one, for it computes zeros like other numbers. All run in one process, one after the other in every
-round, with as many threads. Prints milliseconds (median, and the range of the rounds) and how many times
-faster than onnxruntime, of each round by itself; at first, how far the engine's logits are from torch's,
-and how long packing takes.
+A question-answering BERT of random weights, every encoder weight pruned by magnitude, in float32 and in int8
+(calibrated on random tokens); onnxruntime has the dense one, for it computes zeros like other numbers, with
+the exact int8 product (``session.x64quantprecision``). All run in one process, one after the other in every
+round, with as many threads. Prints milliseconds (median, and the range of the rounds; with one thread those
+of the processor, so that what else it does counts less) and how many times faster than onnxruntime's float32,
+of each round by itself; at first, how far the engine's logits are from
+those of torch (the float model, or the same rounding), how long packing takes, and the memory of the packed
+layers.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnxruntime
@@ -24,15 +27,20 @@ from rich.table import Table
 from transformers import AutoTokenizer, BertConfig, BertForQuestionAnswering
 from transformers.utils import logging
 
+from sparsezoo_hub.core.fake_quantization import LayerRanges, apply_ranges
 from sparsezoo_hub.core.masks import top_k_mask
 from sparsezoo_hub.core.targets import match_targets
+from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.packaging.onnx_export import export_onnx
-from sparsezoo_hub.packaging.onnx_session import session_options
+from sparsezoo_hub.packaging.onnx_int8 import write_onnx_int8
+from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 from sparsezoo_hub.runtime import SparseModel, engine
+from sparsezoo_hub.runtime.packed_encoder import LINEARS
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.wordpiece import train_wordpiece
 
 VOCABULARY = 8_000
+Runner = Callable[[torch.Tensor], None]
 
 
 def make_model(layers: int, hidden: int, sparsity: float) -> BertForQuestionAnswering:
@@ -53,39 +61,51 @@ def make_model(layers: int, hidden: int, sparsity: float) -> BertForQuestionAnsw
     return model
 
 
-def onnx_runner(
-    model: BertForQuestionAnswering, threads: int, folder: Path
-) -> Callable[[torch.Tensor], None]:
-    """Return what runs a model in onnxruntime."""
+def export(model: BertForQuestionAnswering, ranges: Mapping[str, LayerRanges], folder: Path) -> list[Path]:
+    """Return the ONNX files of a model, in float32 and in int8."""
     documents = python_documentation()
     train_wordpiece(documents, VOCABULARY).save_pretrained(folder)
     texts = [document.text[:200] for document in documents[:11]]
     export_onnx(model, AutoTokenizer.from_pretrained(folder), texts, folder / "onnx")
-    options = session_options()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        folder / "onnx" / "model.onnx", options, providers=["CPUExecutionProvider"]
-    )
-    names = [each.name for each in session.get_inputs()]
+    write_onnx_int8(model, ranges, folder / "onnx", folder / "onnx-int8")
+    return [folder / "onnx" / "model.onnx", folder / "onnx-int8" / "model_quantized.onnx"]
+
+
+def onnx_runner(path: Path, threads: int) -> Runner:
+    """Return what runs an ONNX file in onnxruntime."""
+    session = onnx_session(path, threads)
 
     def run(ids: torch.Tensor) -> None:
-        full = {
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "token_type_ids": torch.zeros_like(ids),
-        }
-        session.run(None, {name: full[name].numpy() for name in names})
+        mask, types = torch.ones_like(ids), torch.zeros_like(ids)
+        run_session(session, {"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
 
     return run
 
 
-def torch_runner(model: torch.nn.Module) -> Callable[[torch.Tensor], None]:
+def torch_runner(model: torch.nn.Module) -> Runner:
     """Return what runs a model in torch, or in the engine."""
 
     def run(ids: torch.Tensor) -> None:
         model(input_ids=ids)
 
     return run
+
+
+def engine_runner(model: BertForQuestionAnswering, name: str, console: Console) -> Runner:
+    """Return what runs a model in the engine, and print how it was packed."""
+    began = time.perf_counter()
+    sparse = SparseModel.from_model(model)
+    seconds = time.perf_counter() - began
+    linears = [getattr(each, name) for each in sparse.bert.encoder.encoder.layers for name in LINEARS]
+    num_bytes = sum(each.nbytes for linear in linears for each in linear.tensors().values())
+    ids = torch.randint(5, VOCABULARY, (2, 100))
+    theirs = model(input_ids=ids).start_logits
+    apart = (sparse(input_ids=ids).start_logits - theirs).abs() / theirs.std()
+    console.print(
+        f"{name}: logits {float(apart.mean()):.1e} deviations from torch's in the mean, at most "
+        f"{float(apart.max()):.1e}; packed in {seconds:.1f} s, {num_bytes / 2**20:.0f} MiB"
+    )
+    return torch_runner(sparse)
 
 
 @torch.no_grad()
@@ -103,46 +123,44 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     logging.set_verbosity_error()
     console = Console(width=110)
+    tokens = [{"input_ids": torch.randint(5, VOCABULARY, (2, 128))} for _ in range(2)]
     dense = make_model(options.layers, options.hidden, 0.0)
     with tempfile.TemporaryDirectory() as folder:
+        exported = export(dense, calibrate(dense, tokens), Path(folder))
+        names = ("onnxruntime, dense", "onnxruntime, dense, int8")
         runners = {
-            "onnxruntime, dense": onnx_runner(dense, options.threads, Path(folder)),
-            "torch, dense": torch_runner(dense),
-            "engine, dense": torch_runner(SparseModel.from_model(dense)),
+            name: onnx_runner(path, options.threads) for name, path in zip(names, exported, strict=True)
         }
-        for sparsity in options.sparsity:
+        runners["torch, dense"] = torch_runner(dense)
+        for sparsity in (0.0, *options.sparsity):
             model = make_model(options.layers, options.hidden, sparsity)
-            began = time.perf_counter()
-            sparse = SparseModel.from_model(model)
-            seconds = time.perf_counter() - began
-            ids = torch.randint(5, VOCABULARY, (2, 100))
-            ours, theirs = sparse(input_ids=ids).start_logits, model(input_ids=ids).start_logits
-            difference = float((ours - theirs).abs().max() / theirs.abs().max())
-            console.print(
-                f"{sparsity:.0%}: logits within {difference:.1e} of torch's, packed in {seconds:.1f} s"
-            )
-            runners[f"engine, {sparsity:.0%}"] = torch_runner(sparse)
+            name = f"engine, {f'{sparsity:.0%}' if sparsity else 'dense'}"
+            runners[name] = engine_runner(model, name, console)
+            apply_ranges(model, calibrate(model, tokens))
+            runners[f"{name}, int8"] = engine_runner(model, f"{name}, int8", console)
         console.print(
             f"{engine.chosen_instructions()}, {options.threads} threads; {options.layers} layers, "
             f"hidden size {options.hidden}; torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
         )
         for batch in options.batch:
             for length in options.length:
-                times = measure(runners, torch.randint(5, VOCABULARY, (batch, length)), options.rounds)
+                ids = torch.randint(5, VOCABULARY, (batch, length))
+                clock = time.process_time if options.threads == 1 else time.perf_counter
+                times = measure(runners, ids, options.rounds, clock)
                 console.print(table(times, f"{batch} x {length}"))
 
 
 def measure(
-    runners: dict[str, Callable[[torch.Tensor], None]], ids: torch.Tensor, rounds: int
+    runners: dict[str, Runner], ids: torch.Tensor, rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
     """Return the seconds of every round, by runner; a first one does not count."""
     times: dict[str, list[float]] = {name: [] for name in runners}
     for number in range(rounds + 1):
         for name, run in runners.items():
-            began = time.perf_counter()
+            began = clock()
             run(ids)
             if number:
-                times[name].append(time.perf_counter() - began)
+                times[name].append(clock() - began)
     return times
 
 

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "hub": {"errors", "core", "packaging"},
     "runtime": {"errors", "core", "packaging"},
     "cli": {"errors", "core", "training", "packaging", "hub", "runtime"},
-    "__init__": {"errors", "core", "hub"},
+    "__init__": {"errors", "core", "hub", "runtime"},
     "train": {"errors", "core", "training", "packaging", "hub", "runtime", "cli"},
 }
 OF_DISK_AND_NETWORK = {

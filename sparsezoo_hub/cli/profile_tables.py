@@ -12,7 +12,7 @@ from sparsezoo_hub.hub.model_facts import ModelFacts
 from sparsezoo_hub.hub.model_profile import ModelProfile
 from sparsezoo_hub.hub.snapshot import split_reference
 from sparsezoo_hub.packaging.card_metadata import head_of
-from sparsezoo_hub.packaging.layout import ONNX_FOLDER, ONNX_INT8_FOLDER
+from sparsezoo_hub.packaging.layout import ONNX_FOLDER, ONNX_INT8_FOLDER, SPARSE_MODEL
 from sparsezoo_hub.packaging.manifest import ComponentEntry
 
 _IN_LAYER = re.compile(r"(?<=layer\.)\d+")
@@ -177,6 +177,9 @@ def _show_loading(facts: ModelFacts) -> None:
         lines += [
             f"model = ExportedModel.from_pretrained({place}, subfolder={each!r}{at})" for each in folders
         ]
+    if SPARSE_MODEL in facts.manifest.files:
+        lines += ["", "from sparsezoo_hub.runtime import SparseModel"]
+        lines += [f"model = SparseModel.from_pretrained({place}{at})"]
     console.print(Text("Load it", style="bold"))
     for line in lines:
         console.print(Text(f"  {line}" if line else ""), soft_wrap=True)

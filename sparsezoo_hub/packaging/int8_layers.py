@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers.exporters.exporter_onnx import OnnxExporter
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges
+from sparsezoo_hub.core.weight_codes import weight_codes
 from sparsezoo_hub.errors import PackageError
-from sparsezoo_hub.packaging.onnx_int8 import CODES, weight_codes
+from sparsezoo_hub.packaging.onnx_int8 import CODES
 
 _REMEDY = "package the model again"
 

@@ -1,7 +1,7 @@
 """Int8 parity: how close ONNX Runtime's integers are to the same rounding in PyTorch."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges, apply_ranges
 from sparsezoo_hub.errors import PackageError
-from sparsezoo_hub.packaging.onnx_export import model_outputs, tokenized_batches
+from sparsezoo_hub.packaging.onnx_export import Inputs, model_outputs, tokenized_batches
 from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 
 # Of the outputs' standard deviation: below it, differences are those of float arithmetic.
@@ -64,43 +64,73 @@ def check_onnx_int8(
     """
     batches = tokenized_batches(model, tokenizer, texts)
     session = onnx_session(path)
+    outputs = [run_session(session, batch) for batch in batches]
+    return check_int8_outputs(
+        model, ranges, batches, outputs, what=f"{path}: ONNX Runtime's int8", num_texts=len(texts)
+    )
+
+
+def check_int8_outputs(
+    model: PreTrainedModel,
+    ranges: Mapping[str, LayerRanges],
+    batches: Sequence[Inputs],
+    outputs: list[Outputs],
+    *,
+    what: str,
+    num_texts: int,
+    torch_outputs: Callable[[PreTrainedModel, Inputs], Outputs] = model_outputs,
+) -> Int8Parity:
+    """Return how close outputs are to those of the fake-quantized model; the limit is as above.
+
+    Args:
+        model: with float weights; stays as it is.
+        ranges: that it is fake-quantized by.
+        batches: the inputs.
+        outputs: of each batch, by whatever computes in int8.
+        what: computed them, for messages.
+        num_texts: in the batches, for the result.
+        torch_outputs: what of PyTorch's outputs is compared.
+
+    Raises:
+        PackageError: if the outputs have other shapes, or are further away.
+        QuantizationError: if the ranges do not fit the model.
+    """
     rounded = copy.deepcopy(model)
     apply_ranges(rounded, ranges)
     rounded.train(False)
     training = model.training
     model.train(False)
     try:
-        floats = [model_outputs(model, batch) for batch in batches]
+        floats = [torch_outputs(model, batch) for batch in batches]
     finally:
         model.train(training)
-    expected = [model_outputs(rounded, batch) for batch in batches]
-    outputs = [run_session(session, batch) for batch in batches]
+    expected = [torch_outputs(rounded, batch) for batch in batches]
     if [[each.shape for each in batch] for batch in outputs] != [
         [each.shape for each in batch] for batch in expected
     ]:
-        raise PackageError(f"{path}: the outputs have other shapes than PyTorch's; export again")
-    differences, effect = _differences(outputs, expected), _differences(floats, expected)
+        raise PackageError(f"{what} has outputs of other shapes than PyTorch's; export again")
+    found, effect = _differences(outputs, expected), _differences(floats, expected)
     parity = Int8Parity(
-        mean_difference=float(differences.mean()),
-        max_difference=float(differences.max()),
+        mean_difference=float(found.mean()),
+        max_difference=float(found.max()),
         rounding=float(effect.mean()),
-        num_texts=len(texts),
+        num_texts=num_texts,
     )
     limit = max(parity.rounding, FLOOR)
     if not parity.mean_difference <= limit:  # also refuses nan
         raise PackageError(
-            f"{path}: ONNX Runtime's int8 differs from PyTorch's by {parity.mean_difference:.3g} standard "
-            f"deviations of the outputs on {len(texts)} texts, the limit is {limit:.3g}; export again, and "
-            "report this if it stays"
+            f"{what} differs from PyTorch's by {parity.mean_difference:.3g} standard deviations of the "
+            f"outputs on {num_texts} texts, the limit is {limit:.3g}; export again, and report this if it "
+            "stays"
         )
     return parity
 
 
 def _differences(found: list[Outputs], expected: list[Outputs]) -> NDArray[np.float64]:
     """Return every value's absolute difference, in standard deviations of its output over all batches."""
-    differences = []
+    each_output = []
     for output in range(len(expected[0])):
         values = [np.concatenate([batch[output].ravel() for batch in each]) for each in (found, expected)]
         deviation = float(values[1].std(dtype=np.float64)) or 1.0
-        differences.append(np.abs(values[0] - values[1], dtype=np.float64) / deviation)
-    return np.concatenate(differences)
+        each_output.append(np.abs(values[0] - values[1], dtype=np.float64) / deviation)
+    return np.concatenate(each_output)

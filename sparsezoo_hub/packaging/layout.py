@@ -21,6 +21,14 @@ QUANTIZATION = RANGES_FILE
 ONNX_INT8_FOLDER = "onnx-int8"
 # Another name than the float one's: optimum, asked for "onnx", finds every folder that begins so.
 ONNX_INT8_MODEL = f"{ONNX_INT8_FOLDER}/model_quantized.onnx"
+# The model for the sparse engine. Its file is not called as transformers' weights are: whoever took it for
+# them would get layers made up at random.
+SPARSE_FOLDER = "sparse"
+SPARSE_MODEL = f"{SPARSE_FOLDER}/sparse_model.safetensors"
+# What transformers.exporters writes into the folder of every export.
+EXPORT = "export.json"
+# A package that has one of these has all of them.
+SPARSE_FILES = (SPARSE_MODEL, f"{SPARSE_FOLDER}/{CONFIG}", f"{SPARSE_FOLDER}/{EXPORT}")
 
 REQUIRED = (WEIGHTS, CONFIG, RECIPE, MANIFEST, CARD, ONNX_MODEL)
 # A sparse package has these as well, a dense one has none of them.
@@ -39,6 +47,18 @@ COMPACT_FILES = {
 
 # What a push, a Hub, git and the Hub's client put beside a package's own files; none of it is the package's.
 FOREIGN = (".gitattributes", ".git", ".cache", COMPACT_FOLDER)
+
+
+def required_files(*, dense: bool, int8: bool, sparse: bool) -> tuple[str, ...]:
+    """Return what a package has at least.
+
+    Args:
+        dense: whether it is of a model without a pattern.
+        int8: whether it also comes in int8.
+        sparse: whether it has a model for the sparse engine.
+    """
+    pattern = () if dense else PATTERN_FILES
+    return (*REQUIRED, *pattern, *(INT8_FILES if int8 else ()), *(SPARSE_FILES if sparse else ()))
 
 
 def package_files(folder: Path) -> list[str]:

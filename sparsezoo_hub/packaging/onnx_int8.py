@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.exporters.exporter_onnx import OnnxExporter
 
-from sparsezoo_hub.core.fake_quantization import LARGEST_CODE, LayerRanges
+from sparsezoo_hub.core.fake_quantization import LayerRanges
 from sparsezoo_hub.core.targets import linear_modules
+from sparsezoo_hub.core.weight_codes import weight_codes
 from sparsezoo_hub.packaging.layout import CONFIG, ONNX_INT8_MODEL, ONNX_MODEL
 from sparsezoo_hub.packaging.linear_nodes import linear_nodes
 from sparsezoo_hub.packaging.onnx_file import write_onnx
@@ -63,20 +63,6 @@ def write_onnx_int8(
     shutil.copyfile(exported / CONFIG, folder / CONFIG)
     described = (exported / _EXPORT).read_text(encoding="utf-8")
     (folder / _EXPORT).write_text(described.replace(json.dumps(_FLOAT), json.dumps(_INT8)), encoding="utf-8")
-
-
-def weight_codes(weight: Tensor, scale: Tensor) -> Tensor:
-    """Return a weight in int8: round(weight / scale), halves to even, within [-127, 127].
-
-    Args:
-        weight: (out_features, in_features).
-        scale: one value, or one per output feature.
-    """
-    # Times the inverse, as torch's fake quantization computes it, so that no code differs from training's.
-    inverse = 1.0 / scale.float().reshape(-1, 1)
-    return (
-        torch.round(weight.detach().float().cpu() * inverse).clamp(-LARGEST_CODE, LARGEST_CODE).to(torch.int8)
-    )
 
 
 def _quantize(

@@ -188,9 +188,9 @@ def _files_detail(folder: Path, manifest: Manifest) -> str:
 
 
 def _required(manifest: Manifest) -> tuple[str, ...]:
-    pattern = () if manifest.is_dense else layout.PATTERN_FILES
-    int8 = () if manifest.quantization is None else layout.INT8_FILES
-    return (*layout.REQUIRED, *pattern, *int8)
+    int8 = manifest.quantization is not None
+    sparse = any(name in manifest.files for name in layout.SPARSE_FILES)
+    return layout.required_files(dense=manifest.is_dense, int8=int8, sparse=sparse)
 
 
 def _unnamed(name: str, manifest: Manifest) -> bool:

@@ -34,17 +34,28 @@ class Linear(ctypes.Structure):
         ("inputs", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
+        ("codes", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("inverse_scale", ctypes.c_float),
+        ("zero_point", ctypes.c_int32),
     )
+
+
+class Linears(ctypes.Structure):
+    """``Linears`` of ``kernels/interface.h``."""
+
+    _fields_ = (("number", ctypes.c_int32), ("parts", ctypes.POINTER(Linear)))
 
 
 class Layer(ctypes.Structure):
     """``Layer`` of ``kernels/interface.h``."""
 
     _fields_ = (
-        ("projections", Linear),
-        ("mixed", Linear),
-        ("up", Linear),
-        ("down", Linear),
+        ("projections", Linears),
+        ("mixed", Linears),
+        ("up", Linears),
+        ("down", Linears),
         ("attention_gain", ctypes.c_void_p),
         ("attention_bias", ctypes.c_void_p),
         ("output_gain", ctypes.c_void_p),

@@ -15,6 +15,7 @@ from sparsezoo_hub.packaging import layout
 from sparsezoo_hub.packaging.manifest import Latency, LatencyEntry
 from sparsezoo_hub.packaging.onnx_export import max_length
 from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
+from sparsezoo_hub.packaging.quantization_file import read_ranges
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.sparse_model import SparseModel
 
@@ -100,8 +101,9 @@ def _ways(folder: Path, model: PreTrainedModel, threads: int) -> dict[str, Way]:
         "sparse engine": _torch_way(SparseModel.from_model(model)),
     }
     if (folder / layout.QUANTIZATION).exists():
+        ranges = read_ranges(folder / layout.QUANTIZATION).ranges
         ways["ONNX Runtime, int8"] = _onnx_way(folder / layout.ONNX_INT8_MODEL, threads)
-        ways["sparse engine, int8"] = _torch_way(SparseModel.from_pretrained(folder))
+        ways["sparse engine, int8"] = _torch_way(SparseModel.from_model(model, ranges))
     return ways
 
 

@@ -1,19 +1,35 @@
 """Packed linear layers: a weight's nonzeros in the order in which the kernels read them."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.runtime import engine
+from sparsezoo_hub.runtime.packed_int8 import INT8, PackedInt8
+from sparsezoo_hub.runtime.row_blocks import (
+    cut,
+    form_problem,
+    joined,
+    row_counts,
+    row_starts,
+    rows_problem,
+    size_problem,
+)
 
 # Input features to a block: with the 64 tokens of a panel, a block of activations fills most of a 32 KiB
 # first-level cache.
 BLOCK = 96
 # A weight of more nonzeros than this share is multiplied as it is.
 DENSEST = 0.4
+# The kinds of layers, as stored; the third is that of packed_int8.
+FLOAT = "float"
+PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,9 @@ class PackedLinear:
         bias: (num_outputs,) float32.
     """
 
+    TENSORS: ClassVar = ("starts", "inputs", "values", "bias")
+    NUMBERS: ClassVar = ("num_inputs", "block")
+
     num_inputs: int
     block: int
     starts: Tensor
@@ -45,71 +64,120 @@ class PackedLinear:
     def structure(self) -> engine.Linear:
         """Return what the kernels read; it points into these tensors."""
         return engine.Linear(
-            self.num_outputs,
-            self.num_inputs,
-            self.block,
-            self.starts.data_ptr() if self.block else None,
-            self.inputs.data_ptr() if self.block else None,
-            self.values.data_ptr(),
-            self.bias.data_ptr(),
+            num_outputs=self.num_outputs,
+            num_inputs=self.num_inputs,
+            block=self.block,
+            starts=self.starts.data_ptr() if self.block else None,
+            inputs=self.inputs.data_ptr() if self.block else None,
+            values=self.values.data_ptr(),
+            bias=self.bias.data_ptr(),
         )
+
+    def multiply(self, inputs: Tensor) -> Tensor:
+        """Return (num_tokens, num_outputs), what the kernels make of (num_tokens, num_inputs), in torch."""
+        return F.linear(inputs, self.weight(), self.bias)
 
     def weight(self) -> Tensor:
         """Return the dense weight, (num_outputs, num_inputs)."""
         if not self.block:
             return self.values
-        num_blocks = len(self.starts)
-        weight = torch.zeros(num_blocks, self.num_outputs, self.block)
-        counts = (self.starts[:, 1:] - self.starts[:, :-1]).flatten()
+        counts = row_counts(self.starts)
+        blocks = torch.zeros(len(counts), self.block)
         rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        weight.view(-1, self.block)[rows, self.inputs.long()] = self.values
-        return weight.transpose(0, 1).reshape(self.num_outputs, -1)[:, : self.num_inputs]
+        blocks[rows, self.inputs.long()] = self.values
+        return joined(blocks, self.num_outputs, self.num_inputs)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that is stored."""
-        return {name: getattr(self, name) for name in ("starts", "inputs", "values", "bias")}
+        return {name: getattr(self, name) for name in self.TENSORS}
+
+    def numbers(self) -> dict[str, int | float | str]:
+        """Return what is stored beside the tensors."""
+        return {"kind": FLOAT, **{name: getattr(self, name) for name in self.NUMBERS}}
 
     def check(self, where: str) -> None:
-        """Refuse tensors that the kernels cannot be trusted with.
+        """Refuse tensors and numbers that the kernels cannot be trusted with.
 
         Raises:
             PackageError: names ``where`` and what is wrong.
         """
-        problem = self._problem()
-        if problem:
-            raise PackageError(f"{where}: {problem}; export the model again")
+        if self._problem:
+            raise PackageError(f"{where}: {self._problem}; export the model again")
 
+    @functools.cached_property
     def _problem(self) -> str | None:
-        dtypes = (torch.int32, torch.uint16, torch.float32, torch.float32)
-        tensors = self.tensors()
-        for (name, tensor), dtype in zip(tensors.items(), dtypes, strict=True):
-            if tensor.dtype != dtype:
-                return f"{name} has the dtype {tensor.dtype}, not {dtype}"
+        forms = {
+            "starts": (torch.int32, 2),
+            "inputs": (torch.uint16, 1),
+            "values": (torch.float32, 1 if self.block else 2),
+            "bias": (torch.float32, 1),
+        }
+        problem = size_problem(self.num_inputs, self.block) or form_problem(self.tensors(), forms)
+        if problem:
+            return problem
         if not self.block:
             fits = self.values.shape == (self.num_outputs, self.num_inputs)
             return None if fits else f"the dense weight has the shape {tuple(self.values.shape)}"
-        num_blocks = -(-self.num_inputs // self.block)
-        if self.starts.shape != (num_blocks, self.num_outputs + 1):
-            return f"starts has the shape {tuple(self.starts.shape)}"
-        if not len(self.inputs) == len(self.values) == int(self.starts[-1, -1]) or self.starts[0, 0] != 0:
-            return "starts does not end where the nonzeros do"
-        if bool((self.starts.flatten().diff() < 0).any()):
-            return "starts goes back"
-        return self._input_problem()
-
-    def _input_problem(self) -> str | None:
-        last = self.num_inputs - self.block * (len(self.starts) - 1)  # input features of the last block
-        inputs = self.inputs.view(torch.int16)  # there is no maximum of uint16; a bound below 2^15 is as good
-        at = int(self.starts[-1, 0])
-        for part, bound in ((inputs[:at], self.block), (inputs[at:], last)):
-            if len(part) and not 0 <= int(part.min()) <= int(part.max()) < bound:
-                return f"an input feature lies outside of its block of {bound}"
-        return None
+        if len(self.inputs) != len(self.values):
+            return f"there are {len(self.values)} values and {len(self.inputs)} inputs"
+        return rows_problem(self.starts, self.inputs, self.num_inputs, self.num_outputs, self.block)
 
 
-def own(tensor: Tensor) -> Tensor:
-    """Return a copy in float32, which stays as it is whatever becomes of the model."""
-    return tensor.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+@dataclass(frozen=True)
+class PackedParts:
+    """Several linear layers of the same inputs, whose outputs lie one after the other.
+
+    Args:
+        parts: at least one.
+    """
+
+    parts: tuple[PackedLinear | PackedInt8, ...]
+
+    @property
+    def num_inputs(self) -> int:
+        """Input features."""
+        return self.parts[0].num_inputs
+
+    @property
+    def num_outputs(self) -> int:
+        """Output features of all parts."""
+        return sum(part.num_outputs for part in self.parts)
+
+    def multiply(self, inputs: Tensor) -> Tensor:
+        """Return (num_tokens, num_outputs), what the kernels make of (num_tokens, num_inputs), in torch."""
+        return torch.cat([part.multiply(inputs) for part in self.parts], dim=1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that is stored."""
+        return {
+            f"part{index}_{name}": tensor
+            for index, part in enumerate(self.parts)
+            for name, tensor in part.tensors().items()
+        }
+
+    def numbers(self) -> dict[str, int | float | str]:
+        """Return what is stored beside the tensors."""
+        numbers: dict[str, int | float | str] = {"kind": PARTS}
+        for index, part in enumerate(self.parts):
+            numbers.update({f"part{index}_{name}": number for name, number in part.numbers().items()})
+        return numbers
+
+    def check(self, where: str) -> None:
+        """Refuse parts that the kernels cannot be trusted with.
+
+        Raises:
+            PackageError: names ``where`` and what is wrong.
+        """
+        for index, part in enumerate(self.parts):
+            part.check(f"{where}, part {index}")
+            if part.num_inputs != self.num_inputs:
+                raise PackageError(
+                    f"{where}, part {index}: has {part.num_inputs} inputs, part 0 has {self.num_inputs}; "
+                    "export the model again"
+                )
+
+
+AnyLinear = PackedLinear | PackedInt8 | PackedParts
 
 
 def pack_linear(weight: Tensor, bias: Tensor, block: int = BLOCK) -> PackedLinear:
@@ -128,18 +196,72 @@ def pack_linear(weight: Tensor, bias: Tensor, block: int = BLOCK) -> PackedLinea
     }
     if int(weight.count_nonzero()) > DENSEST * weight.numel():
         return PackedLinear(num_inputs, 0, **empty, values=weight, bias=bias)
-    num_blocks = -(-num_inputs // block)
-    padded = torch.nn.functional.pad(weight, (0, num_blocks * block - num_inputs))
-    blocks = padded.view(num_outputs, num_blocks, block).transpose(0, 1).reshape(-1, block)
+    blocks = cut(weight, block)
     rows, inputs = blocks.nonzero(as_tuple=True)
-    ends = (blocks != 0).sum(dim=1).cumsum(dim=0).view(num_blocks, num_outputs)
-    begins = torch.cat([torch.zeros(1, dtype=torch.long), ends[:-1, -1]])
-    starts = torch.cat([begins[:, None], ends], dim=1)
     return PackedLinear(
         num_inputs,
         block,
-        starts.to(torch.int32).contiguous(),
+        row_starts((blocks != 0).sum(dim=1), num_outputs),
         inputs.to(torch.uint16),
         blocks[rows, inputs].contiguous(),
         bias,
     )
+
+
+def own(tensor: Tensor) -> Tensor:
+    """Return a copy in float32, which stays as it is whatever becomes of the model."""
+    return tensor.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def linear_from(
+    tensors: Mapping[str, Tensor], numbers: Mapping[str, int | float | str], where: str
+) -> AnyLinear:
+    """Return the linear layer whose ``tensors()`` and ``numbers()`` these are.
+
+    Raises:
+        PackageError: names ``where`` and what is wrong with them.
+    """
+    if numbers.get("kind") != PARTS:
+        linear: AnyLinear = _one_from(tensors, numbers, where)
+        linear.check(where)
+        return linear
+    tensors_of = _by_part(tensors)
+    numbers_of = _by_part({name: number for name, number in numbers.items() if name != "kind"})
+    names = [f"part{index}" for index in range(len(tensors_of))]
+    if not names or set(names) != set(tensors_of) or set(names) != set(numbers_of):
+        raise PackageError(
+            f"{where}: has tensors of {sorted(tensors_of)} and numbers of {sorted(numbers_of)}, parts are "
+            "counted from 0 on; export the model again"
+        )
+    parts = (_one_from(tensors_of[name], numbers_of[name], f"{where}, {name}") for name in names)
+    linear = PackedParts(tuple(parts))
+    linear.check(where)
+    return linear
+
+
+def _one_from(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> Any:
+    kind = numbers.get("kind")
+    made: Any = _KINDS.get(kind) if isinstance(kind, str) else None
+    if made is None:
+        raise PackageError(
+            f"{where}: is of the kind {kind!r:.40}, known are {', '.join(_KINDS)}; export the model again"
+        )
+    values = {name: number for name, number in numbers.items() if name != "kind"}
+    wrong = sorted((set(tensors) ^ set(made.TENSORS)) | (set(values) ^ set(made.NUMBERS)))
+    if wrong:
+        raise PackageError(
+            f"{where}: a layer of the kind {kind} has the tensors {', '.join(made.TENSORS)} and the numbers "
+            f"{', '.join(made.NUMBERS)}; missing or unknown: {', '.join(wrong[:3])}; export the model again"
+        )
+    return made(**tensors, **values)
+
+
+def _by_part(named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in named.items():
+        part, _, rest = name.partition("_")
+        parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+_KINDS: Mapping[str, type[PackedLinear] | type[PackedInt8]] = {FLOAT: PackedLinear, INT8: PackedInt8}

@@ -1,72 +1,23 @@
 """Sparse models: models of transformers whose encoder the sparse engine computes."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel, PreTrainedModel
-from transformers.masking_utils import flash_attention_mask
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.utils.hub import resolve_revision
 
+from sparsezoo_hub.core.fake_quantization import LayerRanges
 from sparsezoo_hub.core.layer_dropping import layer_stack
 from sparsezoo_hub.core.targets import base_model
+from sparsezoo_hub.packaging.quantization_file import read_ranges
 from sparsezoo_hub.runtime.packed_encoder import PackedEncoder, pack_encoder
-
-_ATTENTION = "sparse_engine"
-
-
-class SparseEncoder(nn.Module):
-    """Takes the place of a model's layers.
-
-    Args:
-        encoder: what computes.
-    """
-
-    def __init__(self, encoder: PackedEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **options: Any
-    ) -> BaseModelOutputWithPastAndCrossAttentions:
-        """Return the last hidden states (batch, length, hidden_size), 0 at padding.
-
-        Padding is left out before anything is computed, wherever it stands.
-
-        Args:
-            hidden_states: (batch, length, hidden_size), the embeddings.
-            attention_mask: (batch, length), 0 or False at padding; None without any.
-            options: what a model hands to its layers.
-
-        Raises:
-            ValueError: if the mask has another shape, or hidden states or attentions of every layer are
-                asked for, which the engine does not keep.
-        """
-        for name in ("output_hidden_states", "output_attentions"):
-            if options.get(name):
-                raise ValueError(
-                    f"the sparse engine keeps no {name.removeprefix('output_')}: use transformers for them"
-                )
-        batch, length, size = hidden_states.shape
-        if attention_mask is None:
-            starts = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32)
-            encoded = self.encoder.encode(hidden_states.float().reshape(-1, size), starts)
-            return BaseModelOutputWithPastAndCrossAttentions(
-                last_hidden_state=encoded.view(batch, length, size)
-            )
-        if attention_mask.shape != (batch, length):
-            raise ValueError(
-                f"the sparse engine takes an attention mask of {(batch, length)}, "
-                f"got {tuple(attention_mask.shape)}"
-            )
-        kept = attention_mask.bool()
-        starts = _starts(kept)
-        result = torch.zeros(batch, length, size)
-        result[kept] = self.encoder.encode(hidden_states[kept].float(), starts)
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=result)
+from sparsezoo_hub.runtime.packed_model import load_packed, own_saving, save_packed
+from sparsezoo_hub.runtime.packed_snapshot import FETCHING, find_packed, find_ranges
+from sparsezoo_hub.runtime.sparse_encoder import ATTENTION, SparseEncoder
 
 
 class SparseModel:
@@ -76,53 +27,78 @@ class SparseModel:
     """
 
     @staticmethod
-    def from_model(model: PreTrainedModel) -> PreTrainedModel:
+    def from_model(
+        model: PreTrainedModel, ranges: Mapping[str, LayerRanges] | None = None
+    ) -> PreTrainedModel:
         """Return a model that computes what ``model`` does; ``model`` itself is left as it is.
 
         Args:
             model: a BERT, RoBERTa or DistilBERT with any head, pruned or not, in whatever dtype.
+            ranges: by component name, of the layers to compute in int8; layers that are fake-quantized, with
+                their ranges frozen, are computed by these without being named.
 
         Raises:
             BackboneError: if it is none of those.
+            QuantizationError: if the ranges do not fit the model.
         """
-        return _with_encoder(model, pack_encoder(model))
+        return _with_encoder(model, pack_encoder(model, ranges))
 
     @staticmethod
     def from_pretrained(reference: str | Path, **options: Any) -> PreTrainedModel:
         """Return the model of a folder or a Hub repository, with the head that it was saved with.
 
+        A packed model, there or in ``sparse/``, is mapped into memory; nothing else is fetched. Where there
+        is none, or with options on how to make a model, the model itself is loaded and packed, in int8 if it
+        has ``quantization.safetensors`` beside it.
+
         Args:
             reference: what transformers' ``from_pretrained`` takes.
-            options: likewise, for example ``revision`` and ``token``.
+            options: likewise, for example ``revision``, ``token`` and ``subfolder``.
 
         Raises:
             BackboneError: if it is no BERT, RoBERTa or DistilBERT.
+            PackageError: if the packed model, or the file of ranges, is damaged.
+            QuantizationError: if the ranges do not fit the model.
         """
+        options["revision"] = resolve_revision(
+            reference,
+            revision=options.get("revision"),
+            token=options.get("token"),
+            local_files_only=options.get("local_files_only", False),
+            cache_dir=options.get("cache_dir"),
+        )
+        fetching = {name: options[name] for name in FETCHING if name in options}
+        packed = find_packed(reference, fetching) if fetching.keys() == options.keys() else None
+        if packed is not None:
+            return load_packed(packed)
         config = AutoConfig.from_pretrained(reference, **options)
         architecture = (config.architectures or [""])[0]
         model = getattr(transformers, architecture, AutoModel).from_pretrained(reference, **options)
-        return SparseModel.from_model(model)
+        ranges = find_ranges(reference, fetching)
+        return SparseModel.from_model(model, None if ranges is None else read_ranges(ranges).ranges)
+
+    @staticmethod
+    def save_pretrained(model: PreTrainedModel, folder: str | Path) -> None:
+        """Write a sparse model as a packed one, which ``from_pretrained`` maps into memory.
+
+        ``model.save_pretrained(folder)`` does the same.
+
+        Args:
+            model: what ``from_model`` or ``from_pretrained`` returned.
+            folder: is created if it is not there; a packed model in it is replaced.
+
+        Raises:
+            BackboneError: if it is no sparse model, or of a class that transformers does not have.
+            PackageError: if there is another model in the folder, or the disk refuses.
+        """
+        save_packed(model, Path(folder))
 
 
 def _with_encoder(model: PreTrainedModel, encoder: PackedEncoder) -> PreTrainedModel:
     # What is already in the memory of a deep copy is taken for copied: the layers are not.
     stack: nn.Module = layer_stack(base_model(model))
     copied: Any = copy.deepcopy(model, {id(stack): SparseEncoder(encoder)})
-    copied.config._attn_implementation = _ATTENTION
+    copied.config._attn_implementation = ATTENTION
     sparse: PreTrainedModel = copied.float().cpu().eval().requires_grad_(False)
+    own_saving(sparse)
     return sparse
-
-
-def _starts(kept: Tensor) -> Tensor:
-    """Return where each sequence begins among the tokens that are kept, and their number at the end."""
-    counts = kept.sum(dim=1).cumsum(dim=0)
-    return torch.cat([counts.new_zeros(1), counts]).to(torch.int32)
-
-
-def _never_called(*_: Any, **__: Any) -> Any:
-    raise RuntimeError("the sparse engine has no attention modules")
-
-
-# The mask that flash attention gets is the one that the engine needs: (batch, length), None without padding.
-AttentionInterface.register(_ATTENTION, _never_called)
-AttentionMaskInterface.register(_ATTENTION, flash_attention_mask)

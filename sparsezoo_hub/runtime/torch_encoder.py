@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def torch_encode(encoder: "PackedEncoder", hidden: Tensor, starts: Tensor) -> Tensor:
-    """Return what ``PackedEncoder.encode`` promises, from the dense weights, one sequence after the other."""
+    """Return what ``PackedEncoder.encode`` promises, one sequence after the other."""
     shape = encoder.shape
     activation = ACT2FN[shape.activation]
     bounds = starts.tolist()
     for layer in encoder.layers:
         mixed = _attend(layer, hidden, bounds, shape.num_heads)
         attended = F.layer_norm(
-            F.linear(mixed, layer.mixed.weight(), layer.mixed.bias) + hidden,
+            layer.mixed.multiply(mixed) + hidden,
             (shape.hidden_size,),
             layer.attention_gain,
             layer.attention_bias,
             shape.epsilon,
         )
-        inner = activation(F.linear(attended, layer.up.weight(), layer.up.bias))
+        inner = activation(layer.up.multiply(attended))
         hidden = F.layer_norm(
-            F.linear(inner, layer.down.weight(), layer.down.bias) + attended,
+            layer.down.multiply(inner) + attended,
             (shape.hidden_size,),
             layer.output_gain,
             layer.output_bias,
@@ -39,7 +39,7 @@ def torch_encode(encoder: "PackedEncoder", hidden: Tensor, starts: Tensor) -> Te
 
 
 def _attend(layer: "PackedLayer", hidden: Tensor, bounds: list[int], num_heads: int) -> Tensor:
-    projected = F.linear(hidden, layer.projections.weight(), layer.projections.bias)
+    projected = layer.projections.multiply(hidden)
     # (num_tokens, 3, num_heads, head_size) to three of (num_heads, num_tokens, head_size)
     queries, keys, values = projected.view(len(hidden), 3, num_heads, hidden.shape[1] // num_heads).permute(
         1, 2, 0, 3

@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges
+from sparsezoo_hub.core.weight_codes import weight_codes
 from sparsezoo_hub.errors import PackageError, QuantizationError
 from sparsezoo_hub.packaging.int8_layers import read_int8_layers
-from sparsezoo_hub.packaging.onnx_int8 import weight_codes, write_onnx_int8
+from sparsezoo_hub.packaging.onnx_int8 import write_onnx_int8
 from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 
 FIRST, SECOND = "0.weight", "1.weight"

@@ -14,6 +14,8 @@ from transformers import (
     RobertaForQuestionAnswering,
 )
 
+from sparsezoo_hub.core.fake_quantization import LayerRanges
+from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.runtime import engine
 
 VOCABULARY = 90
@@ -86,3 +88,8 @@ def worst_difference(ours: object, theirs: object, mask: Tensor) -> float:
             one, other = one[mask.bool()], other[mask.bool()]
         worst = max(worst, float((one - other).abs().max() / other.abs().max()))
     return worst
+
+
+def ranges_of(model: PreTrainedModel, *, per_channel: bool = False) -> dict[str, LayerRanges]:
+    """Of every linear layer of the encoder, from three sequences."""
+    return calibrate(model, [ragged([5, 64, 130], model.config.pad_token_id)], per_channel=per_channel)

@@ -105,8 +105,10 @@ def test_packed_weights_that_would_lead_outside_are_refused() -> None:
         "outside of its block of 10": broken(good, inputs=inputs),
         "has the dtype torch.int64": broken(good, starts=good.starts.long()),
         "has the shape": broken(good, starts=good.starts[:-1]),
-        "does not end where": broken(good, values=good.values[:-1]),
-        "dense weight has the shape": broken(good, block=0),
+        "values and 55 inputs": broken(good, values=good.values[:-1]),
+        "does not end where": broken(good, values=good.values[:-1], inputs=good.inputs[:-1]),
+        "values has the shape": broken(good, block=0),
+        "block is -1": broken(good, block=-1),
     }
     far = good.inputs.clone()
     far[0] = 65_000

@@ -16,20 +16,26 @@ _FLAGS = ("int8", "per-channel", "json")
 
 
 class SparsezooExportCommand(BaseOptimumCLICommand):
-    """Write a model as ONNX, compared with PyTorch on real text."""
+    """Write a model for ONNX Runtime or the sparse engine, compared with PyTorch on real text."""
 
     COMMAND = CommandInfo(
         name="sparsezoo",
-        help="Export a BERT, RoBERTa or DistilBERT to ONNX, in floats or in int8, compared with PyTorch.",
+        help="Export a BERT, RoBERTa or DistilBERT to ONNX or the sparse engine, compared with PyTorch.",
     )
 
     @staticmethod
     def parse_args(parser: ArgumentParser) -> None:
         """Add the options of ``sparsezoo-hub export``, in optimum's own form: the model is ``--model``."""
         parser.add_argument("-m", "--model", required=True, help="A folder, or a Hub id (owner/name).")
-        parser.add_argument("output", type=Path, help="Where the ONNX files go; must not exist yet.")
+        parser.add_argument("output", type=Path, help="Where the files go; must not exist yet.")
         parser.add_argument(
             "--text", action="append", default=[], help="Text to compare on (txt, jsonl, jsonl.gz); repeat."
+        )
+        parser.add_argument(
+            "--format",
+            choices=("onnx", "sparse"),
+            default="onnx",
+            help="For ONNX Runtime, or packed for the sparse engine of sparsezoo_hub.",
         )
         parser.add_argument(
             "--int8",
@@ -52,6 +58,7 @@ class SparsezooExportCommand(BaseOptimumCLICommand):
         given = self.args
         arguments = [
             "export",
+            f"--format={given.format}",
             *(f"--{name}" for name in _FLAGS if _is_set(given, name)),
         ]
         for name, values in (("text", given.text), ("revision", [given.revision]), ("token", [given.token])):

@@ -25,7 +25,7 @@ struct InstructionSet {
 const InstructionSet* instruction_sets() {
   static const InstructionSet sets[] = {
 #if defined(__x86_64__)
-      {"avx512", bool(__builtin_cpu_supports("avx512f")) && __builtin_cpu_supports("avx512dq"), avx512::run_encoder},
+      {"avx512", bool(__builtin_cpu_supports("avx512f")) && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"), avx512::run_encoder},
       {"avx2", bool(__builtin_cpu_supports("avx2")) && __builtin_cpu_supports("fma"), avx2::run_encoder},
 #endif
       {"portable", true, portable::run_encoder},

@@ -7,6 +7,7 @@
 
 #include "attention.h"
 #include "panels.h"
+#include "quantized_linear.h"
 #include "sparse_linear.h"
 
 // Nothing of the standard library's templates is used here: the linker keeps one copy of each, which might be
@@ -25,7 +26,17 @@ struct Buffer {
   Buffer& operator=(const Buffer&) = delete;
 };
 
-void linear(const Linear& weight, const float* input, float* output, int num_tokens) {
+// What a thread needs for itself.
+struct Scratch {
+  float *scores, *inner, *middle, *spoiled;
+  int8_t* codes;
+};
+
+void one_linear(const Linear& weight, const float* input, float* output, const Scratch& scratch, int num_tokens) {
+  if (weight.scales != nullptr) {
+    quantized_linear(weight, input, output, scratch.codes, scratch.spoiled, num_tokens);
+    return;
+  }
   if (weight.starts != nullptr) {
     sparse_linear(weight, input, output, num_tokens);
     return;
@@ -33,6 +44,13 @@ void linear(const Linear& weight, const float* input, float* output, int num_tok
   for (int r = 0; r < weight.num_outputs; r++)
     for (int t = 0; t < num_tokens; t += LANES) store(output + size_t(r) * TOKENS + t, splat(weight.bias[r]));
   panel_product(weight.values, weight.num_inputs, 1, input, output, weight.num_outputs, weight.num_inputs, true, num_tokens);
+}
+
+void linear(const Linears& weights, const float* input, float* output, const Scratch& scratch, int num_tokens) {
+  for (int i = 0; i < weights.number; i++) {
+    one_linear(weights.parts[i], input, output, scratch, num_tokens);
+    output += size_t(weights.parts[i].num_outputs) * TOKENS;
+  }
 }
 
 // Which tokens each token attends to: those of its sequence. Tokens beyond the last are as the last one.
@@ -58,11 +76,6 @@ void find_sequences(const int32_t* starts, int num_sequences, int num_panels, in
   for (int t = num_tokens; t < num_panels * TOKENS; t++) begins[t] = begins[num_tokens - 1], ends[t] = num_tokens;
 }
 
-// What a thread needs for itself.
-struct Scratch {
-  float *scores, *inner, *middle;
-};
-
 // One head of one panel.
 void attend_head(const Encoder& encoder, const Sequences& sequences, int panel, int head, const float* projections, float* scores, float* mixed) {
   const int size = encoder.hidden_size / encoder.num_heads;
@@ -79,11 +92,11 @@ void attend_head(const Encoder& encoder, const Sequences& sequences, int panel, 
 
 // From the mixed values of attention to the layer's output, which takes the place of its input.
 void feed_forward(const Encoder& encoder, const Layer& layer, const float* mixed, float* state, const Scratch& scratch, int num_tokens) {
-  linear(layer.mixed, mixed, scratch.middle, num_tokens);
+  linear(layer.mixed, mixed, scratch.middle, scratch, num_tokens);
   add_and_normalize(scratch.middle, state, layer.attention_gain, layer.attention_bias, encoder.epsilon, encoder.hidden_size, num_tokens);
-  linear(layer.up, scratch.middle, scratch.inner, num_tokens);
+  linear(layer.up, scratch.middle, scratch.inner, scratch, num_tokens);
   activate(scratch.inner, encoder.intermediate_size, encoder.activation, num_tokens);
-  linear(layer.down, scratch.inner, state, num_tokens);
+  linear(layer.down, scratch.inner, state, scratch, num_tokens);
   add_and_normalize(state, scratch.middle, layer.output_gain, layer.output_bias, encoder.epsilon, encoder.hidden_size, num_tokens);
 }
 
@@ -99,14 +112,16 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
   find_sequences(starts, num_sequences, num_panels, begins.at, ends.at);
   const Sequences sequences{num_tokens, num_panels, begins.at, ends.at};
   const size_t num_scores = size_t(sequences.most_panels()) * TOKENS * TOKENS, num_inner = size_t(encoder.intermediate_size) * TOKENS;
-  const size_t scratch_size = num_scores + num_inner + panel;
+  const size_t num_codes = num_inner > panel ? num_inner : panel;  // one byte each
+  const size_t scratch_size = num_scores + num_inner + panel + TOKENS + num_codes / sizeof(float);
   Buffer<float> states(num_panels * panel), mixed(num_panels * panel), projections(num_panels * panel * 3), scratches(num_threads * scratch_size);
   if (states.at == nullptr || mixed.at == nullptr || projections.at == nullptr || scratches.at == nullptr) return false;
 
 #pragma omp parallel num_threads(num_threads)
   {
     float* own = scratches.at + omp_get_thread_num() * scratch_size;
-    const Scratch scratch{own, own + num_scores, own + num_scores + num_inner};
+    float *inner = own + num_scores, *middle = inner + num_inner, *spoiled = middle + panel;
+    const Scratch scratch{own, inner, middle, spoiled, reinterpret_cast<int8_t*>(spoiled + TOKENS)};
 #pragma omp for schedule(dynamic, 1)
     for (int p = 0; p < num_panels; p++) {
       float *state = states.at + p * panel, *projected = projections.at + p * panel * 3;
@@ -117,7 +132,7 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
         std::memset(projected, 0, panel * 3 * sizeof(float));
         std::memset(mixed.at + p * panel, 0, panel * sizeof(float));
       }
-      linear(encoder.layers[0].projections, state, projected, tokens);
+      linear(encoder.layers[0].projections, state, projected, scratch, tokens);
     }
     for (int l = 0; l < encoder.num_layers; l++) {
 #pragma omp for schedule(dynamic, 2)
@@ -128,7 +143,7 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
         float* state = states.at + p * panel;
         const int tokens = sequences.tokens_of(p);
         feed_forward(encoder, encoder.layers[l], mixed.at + p * panel, state, scratch, tokens);
-        if (l + 1 < encoder.num_layers) linear(encoder.layers[l + 1].projections, state, projections.at + p * panel * 3, tokens);
+        if (l + 1 < encoder.num_layers) linear(encoder.layers[l + 1].projections, state, projections.at + p * panel * 3, scratch, tokens);
         else from_panel(state, output + size_t(p) * TOKENS * hidden, tokens, hidden);
       }
     }

@@ -5,19 +5,36 @@
 
 extern "C" {
 
-// One linear layer. Sparse if `starts` is there: the input features are cut into blocks of `block`, and in each
-// block rows are compressed (see sparse_linear.h). Else `values` is dense, [num_outputs][num_inputs].
+// One linear layer, of one of three forms.
+//   dense: `values` is [num_outputs][num_inputs], `starts` is null
+//   sparse: the input features are cut into blocks of `block`, and in each block rows are compressed (see
+//     sparse_linear.h)
+//   int8: `scales` is there; likewise, in groups of four (see quantized_linear.h). An output feature is
+//     scales * (offsets + sum of codes * (code of the input - 128)) + bias, where the input has the code
+//     round(input * inverse_scale) + zero_point, and offsets are (128 - zero_point) * sum of codes.
 struct Linear {
   int32_t num_outputs, num_inputs, block;
   const int32_t* starts;
   const uint16_t* inputs;
   const float* values;
   const float* bias;
+  const int8_t* codes;
+  const float* scales;
+  const int32_t* offsets;
+  float inverse_scale;
+  int32_t zero_point;
+};
+
+// Linear layers of the same inputs; their outputs lie one after the other. More than one only if they round these
+// inputs differently.
+struct Linears {
+  int32_t number;
+  const Linear* parts;
 };
 
 // Queries, keys and values are one linear layer of three times the hidden size.
 struct Layer {
-  Linear projections, mixed, up, down;
+  Linears projections, mixed, up, down;
   const float *attention_gain, *attention_bias, *output_gain, *output_bias;  // of the two LayerNorms
 };
 
