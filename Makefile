@@ -22,7 +22,7 @@ quickstart: $(STAMP)
 	$(VENV)/bin/sparsezoo-hub quickstart $(ARGS)
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Ours writes the packages and serves one of them while the other environment's pytest runs.
 test-optimum: $(STAMP) $(OPTIMUM_STAMP)

@@ -20,8 +20,9 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training"))
 
+from forked_processes import ended, words
 from interrupted_case import STAGES, digests, write_inputs
-from launched_case import Inputs, ended, launch, said
+from launched_case import Inputs, launch, said
 
 from sparsezoo_hub.training.checkpoint_files import UNFINISHED
 from sparsezoo_hub.training.stop_signals import EXIT_CODE
@@ -32,7 +33,7 @@ def undisturbed(out: Path, inputs: Inputs) -> tuple[dict[str, str], float]:
     for each in (out.with_name("first"), out):
         began = time.monotonic()
         codes = ended(launch(each, inputs, every=2), seconds=900)
-        assert codes == [0], said(each).read_text()
+        assert codes == [0], words(said(each))
     return digests(out), time.monotonic() - began
 
 
@@ -75,7 +76,7 @@ def measure(rounds: int, seed: int, folder: Path) -> bool:
                 process.kill()
                 process.join()
                 hits[f"SIGKILL: {place(out)}"] += 1
-        assert process.exitcode == 0, said(out).read_text()
+        assert process.exitcode == 0, words(said(out))
         same += digests(out) == expected
     for name, count in sorted(hits.items()):
         print(f"{count:4} {name}")

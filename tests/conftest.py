@@ -1,14 +1,22 @@
-"""What every test shares: one thread, one finished package, and a cache of its own for who asks for one."""
+"""What every test shares: one thread, two finished packages, and a cache of its own for who asks for one."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
-from packaging_case import tiny_contents
+from packaging_case import dense_contents, tiny_contents
+from shared_folder import shared_folder
 
 from sparsezoo_hub.packaging.package import write_package
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files with long tests come first, so that no worker is left alone with one at the end."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "distributed")))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,12 +28,22 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_no_garbage() -> None:
+    # accelerate collects garbage at every start of a training: not among all that was imported.
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package that no test may change."""
-    folder = tmp_path_factory.mktemp("written") / "package"
-    write_package(folder, tiny_contents())
-    return folder
+    return shared_folder(tmp_path_factory, "package", lambda folder: write_package(folder, tiny_contents()))
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense package that no test may change."""
+    return shared_folder(tmp_path_factory, "dense", lambda folder: write_package(folder, dense_contents()))
 
 
 @pytest.fixture(scope="module")

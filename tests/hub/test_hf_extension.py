@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # every command is a process
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "hub-library.md"
 SCRIPTS = Path(sys.executable).parent
 

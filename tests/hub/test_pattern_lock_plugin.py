@@ -30,7 +30,10 @@ HEADS = (
     AutoModelForQuestionAnswering,
     AutoModel,
 )
-pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
+pytestmark = [
+    pytest.mark.slow,  # every import is a process
+    pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces"),
+]
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import RepoFile
 from local_hub_case import LocalHub
 from manage_case import hashes, variant
-from packaging_case import dense_contents
 
 from sparsezoo_hub.errors import HubError, PackageError, VerificationError
 from sparsezoo_hub.hub.local_hub.process import running_hub
 from sparsezoo_hub.hub.pull import pull_package
 from sparsezoo_hub.hub.push import push_package
 from sparsezoo_hub.hub.snapshot import local_folder
-from sparsezoo_hub.packaging.package import write_package
 from sparsezoo_hub.packaging.verify import verify_package
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
@@ -86,14 +84,6 @@ def test_a_hub_that_is_gone_is_one_line_and_nothing_is_left(written: Path, tmp_p
         with pytest.raises(HubError, match="does not answer"):
             pull_package("org/before", tmp_path / "pulled", endpoint=address.url)
     assert not (tmp_path / "pulled").exists()
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dense package that no test may change."""
-    folder = tmp_path_factory.mktemp("dense") / "package"
-    write_package(folder, dense_contents())
-    return folder
 
 
 def test_a_hub_that_stops_in_the_middle_of_a_push_keeps_its_old_revision(

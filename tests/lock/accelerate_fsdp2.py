@@ -1,13 +1,9 @@
-"""accelerate's own FSDP2 path, in every process of a launch. Not collected by pytest.
-
-accelerate launch --multi_gpu --num_processes 2 accelerate_fsdp2.py FOLDER
+"""accelerate's own FSDP2 path, in each of several processes.
 
 On CPU accelerate never takes this path (``AcceleratorState`` looks at an FSDP plugin only where the
 distributed type is that of an accelerator), so its type is set by hand; all that follows is its own code.
 """
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +70,10 @@ def outcome(folder: Path, efficient: bool, broken: bool) -> dict[str, Any]:
     return found
 
 
-def main(folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+def outcomes(folder: Path) -> dict[str, Any]:
     found = {}
     for efficient in (False, True):
         for broken in (False, True):
             name = ("efficient" if efficient else "plain") + ("-broken" if broken else "")
-            found[name] = outcome(Path(folder, name), efficient, broken)
-    Path(folder, f"{dist.get_rank()}.json").write_text(json.dumps(found))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+            found[name] = outcome(folder / name, efficient, broken)
+    return found

@@ -1,12 +1,6 @@
-"""Processes train locked models together; each writes what it saw. Not collected by pytest.
+"""Processes train locked models together, and each says what it saw."""
 
-accelerate launch --multi_gpu --num_processes 2 sharded_training.py FOLDER WRAPPER:OPTIMIZER[:broken] …
-"""
-
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,14 +96,6 @@ def after_evaluation(wrapped: nn.Module) -> int:
     return PatternLock.revived(wrapped)
 
 
-def main(folder: str, *cases: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    found = {case: outcome(*case.split(":")) for case in cases}
-    Path(folder, f"{dist.get_rank()}.json").write_text(json.dumps(found))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def outcomes(*cases: str) -> dict[str, Any]:
+    """By case: ``WRAPPER:OPTIMIZER`` or ``WRAPPER:OPTIMIZER:broken``."""
+    return {case: outcome(*case.split(":")) for case in cases}

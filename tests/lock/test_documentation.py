@@ -3,18 +3,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from packaging_case import tiny_contents
-
-from sparsezoo_hub.packaging.package import write_package
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def test_the_examples_of_the_lock_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_package(tmp_path / "package", tiny_contents())
-    (tmp_path / "org").mkdir()
-    shutil.move(tmp_path / "package", tmp_path / "org" / "obert-base-90")
+def test_the_examples_of_the_lock_run(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(written, tmp_path / "org" / "obert-base-90")
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((DOCS / "pattern-lock.md").read_text())
     assert len(blocks) >= 5

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from accelerate_fsdp2 import outcomes
 from lock_case import Contract, locked_model
 from transformers import AutoModelForSequenceClassification
 from two_processes import Findings, launched
@@ -20,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def findings(folder: Path) -> Findings:
-    return launched("accelerate_fsdp2.py", folder)
+    return launched(outcomes, folder, folder)
 
 
 @pytest.mark.parametrize("case", CASES)

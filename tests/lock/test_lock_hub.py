@@ -14,6 +14,8 @@ from guarded_hub import guarded_hub
 
 from sparsezoo_hub.hub.local_hub.process import HubAddress, running_hub
 
+pytestmark = pytest.mark.slow  # it starts a process for each life
+
 HERE = Path(__file__).parent
 Outcomes = dict[str, dict[str, Any]]
 

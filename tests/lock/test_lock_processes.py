@@ -1,6 +1,7 @@
 """Two processes on CPU (gloo): DDP and FSDP2 hold the pattern, FSDP1 is refused."""
 
 import pytest
+from sharded_training import outcomes
 from two_processes import Findings, launched
 
 OPTIMIZERS = ("adamw-foreach", "sgd")
@@ -15,9 +16,8 @@ NOT_HELD = [f"{wrapper}:adamw-foreach" for wrapper in REFUSED]
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    """What each process saw in every case: one launch, because to start takes longer than to train."""
-    folder = tmp_path_factory.mktemp("processes")
-    return launched("sharded_training.py", folder, *HELD, *BROKEN, *NOT_HELD)
+    """What each process saw in every case."""
+    return launched(outcomes, tmp_path_factory.mktemp("processes"), *HELD, *BROKEN, *NOT_HELD)
 
 
 @pytest.mark.parametrize("case", HELD)

@@ -1,29 +1,29 @@
-"""Two processes on CPU, as accelerate launches them."""
+"""Two processes on a CPU."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch.distributed as dist
+from forked_processes import ended, forked, ranks, words
 
 Findings = list[dict[str, dict[str, Any]]]
 
 
-def launched(script: str, folder: Path, *cases: str) -> Findings:
-    """What each process of a script of this folder wrote to ``folder/RANK.json``."""
-    completed = subprocess.run(
-        [
-            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
-            *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-            *("--main_process_port", "0"),
-            *(str(Path(__file__).with_name(script)), str(folder), *cases),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert completed.returncode == 0, completed.stderr[-4000:]
+def launched(found_by: Callable[..., dict[str, Any]], folder: Path, *arguments: object) -> Findings:
+    """What a function of a module of this folder returns in each process, given the arguments."""
+    said = [folder / f"{rank}.said" for rank in range(2)]
+    processes = [
+        forked(path, _find, found_by, folder / f"{rank}.json", arguments, environment=place)
+        for rank, (path, place) in enumerate(zip(said, ranks(2), strict=True))
+    ]
+    assert ended(processes, 240) == [0, 0], [words(each)[-4000:] for each in said]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def _find(found_by: Callable[..., dict[str, Any]], path: Path, arguments: tuple[object, ...]) -> None:
+    dist.init_process_group("gloo")
+    path.write_text(json.dumps(found_by(*arguments)))
+    dist.barrier()
+    dist.destroy_process_group()

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from packaging_case import dense_contents, tiny_contents
+from packaging_case import tiny_contents
 
 from sparsezoo_hub.packaging import package as package_module
-from sparsezoo_hub.packaging.manifest import Manifest
+from sparsezoo_hub.packaging.manifest import Manifest, read_manifest
 from sparsezoo_hub.packaging.onnx_export import OnnxParity
-from sparsezoo_hub.packaging.package import PackageContents, write_package
+from sparsezoo_hub.packaging.package import PackageContents
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +18,9 @@ def contents() -> PackageContents:
 
 
 @pytest.fixture(scope="session")
-def written(contents: PackageContents, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+def written(written: Path) -> tuple[Path, Manifest]:
     """A package that no test may change."""
-    folder = tmp_path_factory.mktemp("packages") / "tiny"
-    return folder, write_package(folder, contents)
+    return written, read_manifest(written / "manifest.json")
 
 
 @pytest.fixture
@@ -31,10 +30,9 @@ def package(written: tuple[Path, Manifest], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dense_written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+def dense_written(dense: Path) -> tuple[Path, Manifest]:
     """A dense package that no test may change."""
-    folder = tmp_path_factory.mktemp("dense") / "tiny"
-    return folder, write_package(folder, dense_contents())
+    return dense, read_manifest(dense / "manifest.json")
 
 
 @pytest.fixture
@@ -44,11 +42,20 @@ def dense_package(dense_written: tuple[Path, Manifest], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def quick_onnx(written: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ONNX files of the finished package, without waiting for the exporter."""
+    _copy_onnx(written[0], monkeypatch)
+
+
+@pytest.fixture
 def quick_dense_onnx(dense_written: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     """The ONNX files of the dense package, without waiting for the exporter."""
+    _copy_onnx(dense_written[0], monkeypatch)
 
+
+def _copy_onnx(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> OnnxParity:
-        shutil.copytree(dense_written[0] / "onnx", folder)
+        shutil.copytree(package / "onnx", folder)
         return OnnxParity(1e-6, len(texts), 4, 3, 20)
 
     monkeypatch.setattr(package_module, "export_onnx", copied)

@@ -1,6 +1,8 @@
 """Packages of models with every head that the recipes train: what ONNX gives, what the card says."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,14 @@ from packaging_case import RECIPE, dense_model, locked_model, tiny_contents, wor
 from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.errors import PackageError
-from sparsezoo_hub.packaging.manifest import Measurements, TaskResult
-from sparsezoo_hub.packaging.onnx_export import check_onnx, export_onnx, tokenized_batches
+from sparsezoo_hub.packaging.manifest import Manifest, Measurements, TaskResult
+from sparsezoo_hub.packaging.onnx_export import check_onnx, tokenized_batches
 from sparsezoo_hub.packaging.package import write_package
 from sparsezoo_hub.packaging.verify import require_verified
 
 PAIR = ("Who read the letter?", "She read the letter twice, put it back, and went out.")
 BATCH, LENGTH = "batch", "length"
+Headed = Callable[[str, str, str], tuple[Path, Manifest]]
 
 
 def trained_for(objective: str) -> Recipe:
@@ -28,6 +31,27 @@ def trained_for(objective: str) -> Recipe:
 
 def result(task: str, metric: str, mean: float) -> TaskResult:
     return TaskResult(task=task, dataset="squad-v1", metric=metric, mean=mean, std=0.01, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def headed(tmp_path_factory: pytest.TempPathFactory) -> Headed:
+    """The package of a model that was trained for an objective, written once."""
+
+    @cache
+    def write(kind: str, objective: str, pipeline: str) -> tuple[Path, Manifest]:
+        contents = replace(
+            tiny_contents(),
+            model=locked_model(kind),
+            tokenizer=wordpiece_tokenizer(segments=kind.startswith("bert")),
+            recipe=trained_for(objective),
+            measurements=Measurements(
+                results=(result(pipeline, "f1", 0.875), result(pipeline, "exact_match", 0.75))
+            ),
+        )
+        folder = tmp_path_factory.mktemp("headed") / "package"
+        return folder, write_package(folder, contents)
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -64,7 +88,7 @@ def result(task: str, metric: str, mean: float) -> TaskResult:
     ],
 )
 def test_a_package_of_each_head_is_verified_and_says_what_it_is(
-    tmp_path: Path,
+    headed: Headed,
     kind: str,
     objective: str,
     outputs: dict[str, list[object]],
@@ -73,17 +97,7 @@ def test_a_package_of_each_head_is_verified_and_says_what_it_is(
 ) -> None:
     segments = kind.startswith("bert")
     tokenizer = wordpiece_tokenizer(segments=segments)
-    contents = replace(
-        tiny_contents(),
-        model=locked_model(kind),
-        tokenizer=tokenizer,
-        recipe=trained_for(objective),
-        measurements=Measurements(
-            results=(result(pipeline, "f1", 0.875), result(pipeline, "exact_match", 0.75))
-        ),
-    )
-    folder = tmp_path / "package"
-    manifest = write_package(folder, contents)
+    folder, manifest = headed(kind, objective, pipeline)
     assert require_verified(folder, onnx=True) == manifest
 
     session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
@@ -121,10 +135,11 @@ def test_the_parity_is_measured_on_pairs_too() -> None:
     assert [bool(batch["token_type_ids"].any()) for batch in batches] == [False, False, True, False]
 
 
-def test_a_second_segment_that_onnx_gets_wrong_is_found(tmp_path: Path) -> None:
-    model, tokenizer = dense_model("bert-answerer"), wordpiece_tokenizer(segments=True)
-    export_onnx(model, tokenizer, PAIR, tmp_path / "onnx")
+def test_a_second_segment_that_onnx_gets_wrong_is_found(headed: Headed) -> None:
+    answerer, _ = headed("bert-answerer", "question_answering", "question-answering")
+    model, tokenizer = locked_model("bert-answerer"), wordpiece_tokenizer(segments=True)
+    check_onnx(model, tokenizer, PAIR, answerer / "onnx" / "model.onnx")
     with torch.no_grad():
         model.bert.embeddings.token_type_embeddings.weight[1, 3] += 1.0
     with pytest.raises(PackageError, match="differs from PyTorch"):
-        check_onnx(model, tokenizer, PAIR, tmp_path / "onnx" / "model.onnx")
+        check_onnx(model, tokenizer, PAIR, answerer / "onnx" / "model.onnx")

@@ -182,6 +182,7 @@ def test_int8_files_that_the_manifest_does_not_speak_of_are_found(int8_package: 
         require_verified(int8_package)
 
 
+@pytest.mark.usefixtures("quick_onnx")
 def test_ranges_of_another_model_are_no_part_of_a_package(
     int8_written: tuple[Path, Manifest], tmp_path: Path
 ) -> None:

@@ -2,78 +2,56 @@
 
 import errno
 import os
-import shutil
-import subprocess
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from packaging_case import locked_model, tiny_contents
+from forked_processes import ended, forked, words
+from packaging_case import locked_model, tiny_contents, wordpiece_tokenizer
 
 from sparsezoo_hub.core.pattern_lock import PatternLock
-from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.errors import PackageError, write_errors
 from sparsezoo_hub.packaging import package as package_module
-from sparsezoo_hub.packaging.onnx_export import OnnxParity
 from sparsezoo_hub.packaging.package import PackageContents, write_package
 from sparsezoo_hub.packaging.placement import placed
 from sparsezoo_hub.packaging.verify import require_verified
 
-# Run in a process of its own: the limit on file sizes, which a full disk is like, holds for all of it.
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from packaging_case import tiny_contents, wordpiece_tokenizer
-from sparsezoo_hub.errors import PackageError
-from sparsezoo_hub.packaging.package import write_package
-from sparsezoo_hub.errors import write_errors
 
-folder, contents = Path(sys.argv[1]), tiny_contents()
-# The weights do not fit; the weights fit, but ONNX's do not.
-for limit in (50_000, 95_000):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+def fill_the_disk(folder: Path, scratch: Path) -> None:
+    """In a process of its own: the limit on file sizes, which a full disk is like, holds for all of it."""
+    contents, said = tiny_contents(), []
+    # The weights do not fit; the weights fit, but ONNX's do not.
+    for limit in (50_000, 95_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write_package(folder, contents)
+        except PackageError as error:
+            said.append(f"{error}\n")
+    # A tokenizer is written by a library with errors of its own kind.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
     try:
-        write_package(folder, contents)
+        with write_errors(folder):
+            wordpiece_tokenizer().save_pretrained(scratch)
     except PackageError as error:
-        print(error)
-# A tokenizer is written by a library with errors of its own kind.
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
-try:
-    with write_errors(folder):
-        wordpiece_tokenizer().save_pretrained(sys.argv[2])
-except PackageError as error:
-    print(error)
-"""
+        said.append(f"{error}\n")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    sys.stdout.writelines(said)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture
-def quick_onnx(written: tuple[Path, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ONNX files of the finished package, without waiting for the exporter."""
-
-    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> OnnxParity:
-        shutil.copytree(written[0] / "onnx", folder)
-        return OnnxParity(1e-6, len(texts), 4, 3, 20)
-
-    monkeypatch.setattr(package_module, "export_onnx", copied)
-
-
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_changes_nothing(package: Path, tmp_path: Path) -> None:
     before = tree(package.parent)
     scratch = tmp_path.parent / f"{tmp_path.name}-scratch"
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(package), str(scratch)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
+    said = tmp_path.parent / f"{tmp_path.name}-said"
+    assert ended([forked(said, fill_the_disk, package, scratch)]) == [0], words(said)
+    lines = said.read_text().splitlines()
     weights, onnx, tokenizer = lines
     for line in (weights, tokenizer):
         assert line.startswith(f"{package} cannot be written: File too large; ")

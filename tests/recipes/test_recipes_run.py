@@ -1,15 +1,18 @@
 """Every recipe runs from its parents to its package, at the size of the tiny backbone."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from run_case import write_texts
 from task_case import write_task
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sparsezoo_hub.cli.recipe_package import package_run
 from sparsezoo_hub.core.pattern_lock import PatternLock
+from sparsezoo_hub.packaging import package as package_module
+from sparsezoo_hub.packaging.onnx_export import OnnxParity, export_onnx
 from sparsezoo_hub.packaging.verify import verify_package
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names, recipe_sparsity
@@ -39,6 +42,26 @@ def out(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)  # there are many of them
 
 
+@pytest.fixture(scope="module")
+def one_export_of_each_shape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A model of the same class and shapes as one before gets its ONNX files: they take most of the time."""
+    done: dict[tuple[object, ...], tuple[Path, OnnxParity]] = {}
+
+    def exported(
+        model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path
+    ) -> OnnxParity:
+        shape = (type(model), *((name, each.shape) for name, each in model.named_parameters()))
+        if shape not in done:
+            first = tmp_path_factory.mktemp("onnx") / "onnx"
+            done[shape] = first, export_onnx(model, tokenizer, texts, first)
+        shutil.copytree(done[shape][0], folder)
+        return done[shape][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package_module, "export_onnx", exported)
+        yield
+
+
 def finished(
     name: str, out: Path, text: list[Path], data: Path | None = None
 ) -> tuple[RecipeRun, dict[str, list[StageResult]]]:
@@ -62,6 +85,8 @@ def promised(name: str) -> float | None:
     return int(ending) / 100 if ending.isdigit() else None
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_export_of_each_shape")
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_member_of_a_family_becomes_a_package_that_verifies(name: str, out: Path, text: list[Path]) -> None:
     run, results = finished(name, out, text)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from run_case import TINY_BERT
 from task_case import write_task
 
 from sparsezoo_hub.training.stage_data import EVERY
@@ -13,17 +14,12 @@ from sparsezoo_hub.training.studies.options import StudyOptions
 from sparsezoo_hub.training.studies.run_record import Machine
 from sparsezoo_hub.training.studies.runner import Outcome, run_study
 
-RECIPE = """
+RECIPE = f"""
 format: 1
 name: small
 summary: A tiny BERT on a task, with a teacher.
-parents:
-  backbone:
-    model_type: bert
-    vocab_size: 220
-    config:
-      {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 24,
-       max_position_embeddings: 32}
+{TINY_BERT}"""
+RECIPE += """
 stages:
   - {name: unused, model: backbone, objective: {kind: sequence_classification}, data: sst2, max_length: 16,
      steps: 1, batch_size: 8, learning_rate: {peak: 1.0e-3}}

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_case import ENVIRONMENT
+from forked_processes import command, ended, forked, wait_until, words
 from study_case import KEYS, SHORT, StudyFolder, write_study
 
 from sparsezoo_hub.core.recipe_text import parse_recipe
@@ -17,8 +16,6 @@ from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.studies.file_lock import file_lock
-
-COMMAND = [sys.executable, "-c", "from sparsezoo_hub.cli.app import main; main()", "study"]
 
 
 def results(out: Path) -> dict[str, Any]:
@@ -162,26 +159,22 @@ def test_a_run_that_another_process_is_at_is_left_to_it(study: StudyFolder, tmp_
     assert [each.state for each in one.run(out)] == ["finished", "found"]
 
 
+def hold(path: Path) -> None:
+    with file_lock(path, wait=False) as held:
+        print(held, flush=True)  # noqa: T201 - it tells the test
+        time.sleep(600)
+
+
 def test_a_lock_is_free_when_its_process_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import sys, time, pathlib\n"
-        "from sparsezoo_hub.training.studies.file_lock import file_lock\n"
-        "with file_lock(pathlib.Path(sys.argv[1]), wait=False) as held:\n"
-        "    print(held, flush=True)\n"
-        "    time.sleep(600)\n"
-    )
-    path = tmp_path / "a.lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "True\n"
-        with file_lock(path, wait=False) as held:
-            assert not held
-        process.kill()
-        process.wait()
-        with file_lock(path, wait=False) as held:
-            assert held
+    path, said = tmp_path / "a.lock", tmp_path / "said"
+    process = forked(said, hold, path)
+    wait_until(lambda: said.exists() and said.read_text() == "True\n", process)
+    with file_lock(path, wait=False) as held:
+        assert not held
+    process.kill()
+    process.join()
+    with file_lock(path, wait=False) as held:
+        assert held
 
 
 @pytest.mark.slow
@@ -191,17 +184,17 @@ def test_a_study_that_was_killed_ends_like_one_that_was_not(study: StudyFolder, 
     (one.folder / "data").symlink_to(study.data)
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert [each.state for each in one.run(whole)] == ["finished", "finished"]
-    command = [*COMMAND, str(one.path), "--data", str(one.data), "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith("1 of 2: dense_sst2_seed-0: accuracy"):
-            assert process.poll() is None
-        while not (out / "runs" / "pruned_sst2_seed-0" / "run.yaml").exists():  # it is at the second one
-            assert process.poll() is None
-        process.kill()
+    arguments = ("study", str(one.path), "--data", str(one.data), "--out", str(out))
+    said = tmp_path / "killed"
+    process = forked(said, command, *arguments)
+    wait_until(lambda: said.exists() and "1 of 2: dense_sst2_seed-0: accuracy" in said.read_text(), process)
+    wait_until((out / "runs" / "pruned_sst2_seed-0" / "run.yaml").exists, process)  # it is at the second one
+    process.kill()
+    process.join()
     assert [path.stem for path in (out / "runs").glob("*.json")] == ["dense_sst2_seed-0"]
-    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
-    first, second = [line for line in ended.stdout.splitlines() if " of 2: " in line]
+    again = tmp_path / "again"
+    assert ended([forked(again, command, *arguments)]) == [0], words(again)
+    first, second = [line for line in again.read_text().splitlines() if " of 2: " in line]
     assert first.startswith("1 of 2: dense_sst2_seed-0: accuracy")
     assert first.endswith(", was finished")
     assert second.startswith("2 of 2: pruned_sst2_seed-0: accuracy")
@@ -214,13 +207,13 @@ def test_two_processes_split_a_study_and_share_what_both_need(
     study: StudyFolder, finished: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [*COMMAND, str(study.path), "--data", str(study.data), "--out", str(out), "--shard"]
+    said = [tmp_path / "first", tmp_path / "second"]
+    arguments = ("study", str(study.path), "--data", str(study.data), "--out", str(out), "--shard")
     processes = [
-        subprocess.Popen([*command, part], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for part in ("1/2", "2/2")
+        forked(path, command, *arguments, part) for path, part in zip(said, ("1/2", "2/2"), strict=True)
     ]
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    assert ended(processes) == [0, 0], [words(each) for each in said]
+    printed = [each.read_text() for each in said]
     for text, keys in zip(printed, (KEYS[::2], KEYS[1::2]), strict=True):
         lines = [line for line in text.splitlines() if " of 2: " in line]
         assert [line.split(": ")[1] for line in lines] == keys

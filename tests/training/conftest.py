@@ -1,10 +1,12 @@
-"""One finished run for the whole session."""
+"""Finished runs for the whole session."""
 
 import shutil
 from pathlib import Path
 
 import pytest
+from interrupted_case import finish, started, write_inputs
 from run_case import STAGES, tiny_recipe, write_texts
+from shared_folder import shared_folder
 
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_data import EVERY
@@ -18,11 +20,33 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def finished_run(texts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
     """A run with all of its stages done; no test may change its folder."""
-    run = RecipeRun(tiny_recipe(), tmp_path_factory.mktemp("finished") / "run", text={EVERY: texts})
-    run.make_parents()
-    for name in STAGES:
-        run.run_stage(name)
-    return run
+
+    def finished(folder: Path) -> RecipeRun:
+        run = RecipeRun(tiny_recipe(), folder, text={EVERY: texts})
+        run.make_parents()
+        for name in STAGES:
+            run.run_stage(name)  # made once, found afterwards
+        return run
+
+    return finished(shared_folder(tmp_path_factory, "finished-run", finished))
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    """Texts and tasks of the run with everything."""
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="session")
+def whole(inputs: tuple[list[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
+    """The run with everything, never interrupted; no test may change its folder."""
+
+    def finished(folder: Path) -> RecipeRun:
+        run = started(folder, inputs, every=1000)
+        finish(run)  # made once, found afterwards
+        return run
+
+    return finished(shared_folder(tmp_path_factory, "whole", finished))
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""Two processes whose masks differ in one weight: each prints what it is told. Not collected by pytest.
-
-torchrun --nproc-per-node 2 diverging_masks.py
-"""
+"""Two processes whose masks differ in one weight: each prints what it is told."""
 
 import sys
 
@@ -11,7 +8,8 @@ from sparsezoo_hub.errors import MaskError
 from sparsezoo_hub.training.processes import process_state
 from sparsezoo_hub.training.pruner import check_same
 
-if __name__ == "__main__":
+
+def compare() -> None:
     rank = process_state().process_index
     same = torch.tensor([[True, False], [False, True]])
     check_same("masks", {"one": same, "two": same})

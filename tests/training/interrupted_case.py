@@ -1,6 +1,5 @@
 """A run with everything that a stage can have, data that interrupts it at a chosen row, and its digests."""
 
-import gc
 import hashlib
 import json
 import signal
@@ -9,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from run_case import tiny_recipe
+from run_case import TINY_BERT, tiny_recipe
 from safetensors.torch import load_file
 from task_case import write_task
 
@@ -22,19 +21,13 @@ TASK = "sst2"
 BATCH = 4
 _COMMON = f"max_length: 16, batch_size: {BATCH}"
 _TEXT = f"{_COMMON}, data: text"
-_HEAD = """
+_HEAD = f"""
 format: 1
 name: everything
 summary: Every part of a stage that has a state.
-parents:
-  backbone:
-    model_type: bert
-    vocab_size: 220
-    config:
-      {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 24,
-       max_position_embeddings: 32}
+{TINY_BERT}
 corpora:
-  text: {description: some English}
+  text: {{description: some English}}
 stages:
 """
 # Steps, and the stage; epochs have few steps, so that most interruptions have whole ones behind them.
@@ -161,10 +154,9 @@ def started(out: Path, inputs: tuple[list[Path], Path], every: int) -> RecipeRun
 
 def finish(run: RecipeRun) -> None:
     """Make the parents and run all stages."""
-    gc.freeze()  # accelerate collects garbage at every start: not among all that was imported
     run.make_parents()
-    for name in STAGES:
-        run.run_stage(name)
+    for stage in run.recipe.stages:
+        run.run_stage(stage.name)
 
 
 def digests(out: Path) -> dict[str, str]:

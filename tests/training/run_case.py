@@ -11,10 +11,7 @@ from sparsezoo_hub.core.recipe import Recipe
 from sparsezoo_hub.core.recipe_text import parse_recipe
 from sparsezoo_hub.training.python_documentation import read_topics
 
-_STAGES = """
-format: 1
-name: tiny-90
-summary: A tiny BERT for tests.
+TINY_BERT = """
 parents:
   backbone:
     model_type: bert
@@ -22,6 +19,13 @@ parents:
     config:
       {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 24,
        max_position_embeddings: 32}
+"""
+_STAGES = f"""
+format: 1
+name: tiny-90
+summary: A tiny BERT for tests.
+{TINY_BERT}"""
+_STAGES += """
 corpora:
   text: {description: some English, source: python_documentation}
 stages:

@@ -4,16 +4,28 @@ Dropout is off: every process draws its own.
 """
 
 import json
-import subprocess
-import sys
+import signal
 from collections.abc import Sequence
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cpu_fsdp
 import pytest
 import torch
-from run_case import ENVIRONMENT, SHORT_RECIPE, weights_are_equal
+from cpu_fsdp import take_fsdp_on_a_cpu
+from forked_processes import command, ended, forked, ranks, words
+from launched_case import Strike, launch_run, said
+from run_case import SHORT_RECIPE, tiny_recipe, weights_are_equal
 from safetensors.torch import load_file
+from task_case import write_task
+from transformers import AutoModelForPreTraining
+
+from sparsezoo_hub import PatternLock
+from sparsezoo_hub.training.run import RecipeRun
+from sparsezoo_hub.training.run_options import RunOptions
+from sparsezoo_hub.training.stage_data import EVERY
 
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(900)]  # the first one waits for all processes
 
@@ -34,7 +46,7 @@ _TASK = """
   - name: int8
     model: magnitude
     objective: {kind: sequence_classification}
-    data: python-documentation-parts
+    data: sst2
     max_length: 16
     steps: 10
     batch_size: 8
@@ -50,10 +62,11 @@ _DISTILLED = """
 """
 # Of a weight: Adam makes larger steps than the last digits of a gradient.
 TOLERANCE = 2e-4
+TASK = "sst2"
 STAGES = ("teacher", "magnitude", "movement", "surgeon", "int8")
 
 
-def recipe(names: Sequence[str]) -> str:
+def recipe_text(names: Sequence[str]) -> str:
     pairs = "masked_lm_next_sentence"
     stages = {
         "magnitude": _PRUNED.format(name="magnitude", kind=pairs, more="scope: global") + _DISTILLED,
@@ -75,20 +88,22 @@ def recipe(names: Sequence[str]) -> str:
     return whole.replace("kind: masked_lm}", f"kind: {pairs}}}").replace("steps: 12", "steps: 10")
 
 
-FSDP2 = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-}
-# Processes, options and environment of each run; the first is what the others are compared with.
-RUNS: dict[str, tuple[int, list[str], dict[str, str]]] = {
-    "one": (1, [], {}),
-    "two": (2, [], {}),
-    "four": (4, [], {}),
-    "two-accumulated": (2, ["--per-device-batch", "2"], {}),
-    "sharded": (2, [], FSDP2),
-    "sharded-again": (2, ["--checkpoint-every", "2"], FSDP2),
+class Kind(NamedTuple):
+    """How a recipe is run."""
+
+    processes: int
+    options: RunOptions = RunOptions()
+    sharded: bool = False
+
+
+# The first is what the others are compared with.
+RUNS = {
+    "one": Kind(1),
+    "two": Kind(2),  # from the command line, to its package
+    "four": Kind(4),
+    "two-accumulated": Kind(2, RunOptions(per_device_batch=2)),
+    "sharded": Kind(2, sharded=True),
+    "sharded-again": Kind(2, RunOptions(checkpoint_every=2), sharded=True),
 }
 INTERRUPTED = 75
 
@@ -96,35 +111,48 @@ INTERRUPTED = 75
 def stages_of(run: str) -> tuple[str, ...]:
     if run == "sharded-again":
         return STAGES[:2]
-    return tuple(name for name in STAGES if name != "surgeon" or not RUNS[run][2])
+    return tuple(name for name in STAGES if name != "surgeon" or not RUNS[run].sharded)
+
+
+def started(name: str, out: Path, texts: list[Path], tasks: Path) -> RecipeRun:
+    if RUNS[name].sharded:
+        take_fsdp_on_a_cpu()
+    recipe, options = tiny_recipe(recipe_text(stages_of(name))), RUNS[name].options
+    return RecipeRun(recipe, out, text={EVERY: texts}, data={EVERY: tasks}, options=options)
+
+
+def ended_with(code: int, processes: list[BaseProcess], out: Path) -> None:
+    codes = ended(processes, 240)
+    assert codes == [code] * len(codes), [words(said(out, rank))[-3000:] for rank in range(len(codes))]
 
 
 @pytest.fixture(scope="module")
 def runs(texts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distributed")
-    given = [argument for text in texts for argument in ("--text", str(text))]
-    jobs, expected = [], []
-    for name, (count, options, environment) in RUNS.items():
-        path = folder / f"{name}.yaml"
-        path.write_text(recipe(stages_of(name)))
-        job = [count, [str(path), *given, "--out", str(folder / name), *options], environment]
+    tasks = write_task(folder / "tasks", TASK, train=96, validation=24)
+    for name, kind in RUNS.items():
+        out = folder / name
+        if name == "two":
+            (folder / "two.yaml").write_text(recipe_text(stages_of(name)))
+            given = ["--data", str(tasks), *(f"--text={text}" for text in texts), "--out", str(out)]
+            arguments = ("train", str(folder / "two.yaml"), *given)
+            places = enumerate(ranks(kind.processes))
+            processes = [
+                forked(said(out, rank), command, *arguments, environment=each) for rank, each in places
+            ]
+            ended_with(0, processes, out)
+            continue
+        start = partial(
+            launch_run,
+            partial(started, name, out, texts, tasks),
+            out,
+            kind.processes,
+            environment=cpu_fsdp.ENVIRONMENT if kind.sharded else {},
+        )
         if name == "sharded-again":  # interrupted after a checkpoint, then gone on with
-            jobs.append([*job, f"{folder / name}/stages/magnitude/seed-0.checkpoints/checkpoint-*"])
-            expected.append([INTERRUPTED] * count)
-        jobs.append([*job, ""])
-        expected.append([0] * count)
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    completed = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("forked_launch.py")), str(folder / "jobs.json")],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=850,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    said = "\n".join(path.read_text()[-3000:] for path in sorted(folder.glob("*.out")))
-    assert json.loads((folder / "codes.json").read_text()) == expected, said
+            ended_with(INTERRUPTED, start(strike=Strike(0, "magnitude", 24, signal.SIGTERM)), out)
+            assert [*(out / "stages" / "magnitude").glob("*.checkpoints/checkpoint-*")]
+        ended_with(0, start(), out)
     return folder
 
 
@@ -187,3 +215,18 @@ def test_the_results_are_those_of_one_process(run: str, stage: str, runs: Path) 
 @pytest.mark.parametrize("stage", stages_of("sharded-again"))
 def test_what_is_interrupted_under_fsdp2_ends_bit_for_bit_alike(stage: str, runs: Path) -> None:
     assert weights_are_equal(seed_folder(runs, "sharded-again", stage), seed_folder(runs, "sharded", stage))
+
+
+def test_two_processes_make_one_package_and_only_the_main_one_speaks(runs: Path) -> None:
+    out = runs / "two"
+    spoken = said(out).read_text()
+    for stage in STAGES:
+        assert spoken.count(f"{stage}: step 10 of 10") == 1
+    assert spoken.count("package: ") == 1
+    assert said(out, 1).read_text() == ""
+    masks = PatternLock.masks(AutoModelForPreTraining.from_pretrained(out / "package"))
+    trained = weights(runs, "two", "magnitude")
+    assert len(masks) == 12
+    for name, mask in masks.items():
+        assert torch.equal(~mask, trained[f"bert.{name}"] == 0), name
+    assert not list(out.rglob("*.partial"))

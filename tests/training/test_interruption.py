@@ -8,29 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from interrupted_case import BATCH, STAGES, digests, finish, interrupt_at, started, write_inputs
-from launched_case import Inputs, Strike, ended, launch, said
+from forked_processes import ended, words
+from interrupted_case import BATCH, STAGES, digests, interrupt_at, started
+from launched_case import Inputs, Strike, launch, said
 
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.training.checkpoint_files import MANIFEST, UNFINISHED, checkpoints_in, fault, step_of
 from sparsezoo_hub.training.checkpoints import Checkpoints
+from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stop_signals import EXIT_CODE, interruptible
 
 STAGE = "magnitude"
 STEPS = STAGES[STAGE][0]
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(scope="module")
-def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def whole(whole: RecipeRun) -> Path:
     """The folder of a run that was never interrupted; no test may change it."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(started(out, inputs, every=1000))
-    return out
+    return whole.out
 
 
 def begun(whole: Path, out: Path) -> Path:
@@ -167,7 +162,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_bit_for_bit_like_one_that_was_n
         process.kill()
         process.join()
     (process,) = launch(out, inputs, every=3)
-    assert ended([process]) == [0], said(out).read_text()
+    assert ended([process]) == [0], words(said(out))
     assert digests(out) == digests(whole)
 
 
@@ -177,14 +172,14 @@ def test_sigterm_ends_a_run_with_its_code_after_the_step_with_a_checkpoint(
     out = begun(whole, tmp_path / "run")
     scratch = out / "stages" / STAGE / "seed-0.checkpoints"
     processes = launch(out, inputs, every=1000, strike=Strike(0, STAGE, 5 * BATCH, signal.SIGTERM))
-    assert ended(processes) == [EXIT_CODE], said(out).read_text()
+    assert ended(processes) == [EXIT_CODE], words(said(out))
     (checkpoint,) = checkpoints_in(scratch)
-    words = said(out).read_text()
+    spoken = words(said(out))
     assert (
-        f"interrupted by SIGTERM after step {checkpoint.name.removeprefix('checkpoint-')} of stage" in words
+        f"interrupted by SIGTERM after step {checkpoint.name.removeprefix('checkpoint-')} of stage" in spoken
     )
-    assert str(checkpoint) in words
-    assert "Traceback" not in words
+    assert str(checkpoint) in spoken
+    assert "Traceback" not in spoken
     started(out, inputs, every=1000).run_stage(STAGE)
     assert of_stage(digests(out)) == of_stage(digests(whole))
 
@@ -197,13 +192,13 @@ def test_a_signal_to_one_of_two_processes_ends_both_after_the_same_step(
     scratch = out / "stages" / STAGE / "seed-0.checkpoints"
     strike = Strike(1, STAGE, 5 * BATCH // 2, signal.SIGUSR1)
     processes = launch(out, inputs, every=1000, processes=2, strike=strike)
-    assert ended(processes) == [EXIT_CODE, EXIT_CODE], said(out, 0).read_text() + said(out, 1).read_text()
+    assert ended(processes) == [EXIT_CODE, EXIT_CODE], words(said(out, 0)) + words(said(out, 1))
     (checkpoint,) = checkpoints_in(scratch)
     assert fault(checkpoint) is None
     assert {path.name for path in checkpoint.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
-    words = said(out, 0).read_text()
-    assert "interrupted by SIGUSR1 after step" in words
-    assert "interrupted" not in said(out, 1).read_text()  # of both, one speaks
+    spoken = words(said(out, 0))
+    assert "interrupted by SIGUSR1 after step" in spoken
+    assert "interrupted" not in words(said(out, 1))  # of both, one speaks
     result = started(out, inputs, every=1000).run_stage(STAGE)[0]  # alone
     assert result.steps == STEPS
     (warning,) = (each.getMessage() for each in caplog.records if each.name.endswith(".checkpoints"))
@@ -218,6 +213,6 @@ def test_when_one_of_two_processes_is_killed_the_other_ends_with_one_line(
     strike = Strike(1, STAGE, 5 * BATCH // 2, signal.SIGKILL)
     processes = launch(out, inputs, every=1000, processes=2, strike=strike)
     assert ended(processes, 60) == [1, -signal.SIGKILL]
-    words = said(out, 0).read_text()
-    assert "error: the connection to another process of this run is lost" in words
-    assert "Traceback" not in words
+    spoken = words(said(out, 0))
+    assert "error: the connection to another process of this run is lost" in spoken
+    assert "Traceback" not in spoken

@@ -12,31 +12,16 @@ from interrupted_case import (
     BATCH,
     STAGES,
     digests,
-    finish,
     interrupt_at,
     kill,
     started,
     terminate,
-    write_inputs,
 )
 
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stop_signals import Interrupted, interruptible
 
 Inputs = tuple[list[Path], Path]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(scope="module")
-def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
-    """Never interrupted; no test may change its folder."""
-    run = started(tmp_path_factory.mktemp("whole") / "run", inputs, every=1000)
-    finish(run)
-    return run
 
 
 def copied(whole: RecipeRun, out: Path, *without: str) -> Path:

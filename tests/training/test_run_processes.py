@@ -1,16 +1,12 @@
-"""Runs in processes of their own: killed in the middle, and launched by accelerate."""
+"""Runs in processes of their own: killed in the middle, and training together."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import diverging_masks
 import pytest
+from forked_processes import command, ended, forked, ranks, wait_until, words
 from run_case import (
-    ENVIRONMENT,
     NUM_LOCKED,
     SHORT_RECIPE,
     ZEROS_OF,
@@ -21,35 +17,6 @@ from transformers import AutoModelForMaskedLM
 
 from sparsezoo_hub import PatternLock
 from sparsezoo_hub.training.run import RecipeRun
-
-
-def train_command(recipe: str, texts: list[Path], out: Path) -> list[str]:
-    path = out.with_suffix(".yaml")
-    path.write_text(recipe)
-    options = [argument for text in texts for argument in ("--text", str(text))]
-    return ["sparsezoo_hub.train", str(path), *options, "--out", str(out)]
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, "the run ended before it got there"
-        assert time.monotonic() < end, f"no {path}"
-        time.sleep(0.001)
-
-
-def launched(launcher: list[str], out: Path, texts: list[Path], recipe: str = SHORT_RECIPE) -> str:
-    """What the launcher's standard output says after the whole recipe."""
-    completed = subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", *train_command(recipe, texts, out)],
-        env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    return completed.stdout
 
 
 def check_package(out: Path) -> None:
@@ -63,38 +30,29 @@ def check_package(out: Path) -> None:
     assert not list(out.rglob("*.partial"))
 
 
-def check_words(said: str) -> None:
-    assert said.count("student: step 12 of 12") == 1
-    assert said.count("package: ") == 1
-
-
 @pytest.mark.slow
 def test_a_killed_run_goes_on_after_the_last_finished_stage_to_the_same_bits(
     finished_run: RecipeRun, texts: list[Path], tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", *train_command(SHORT_RECIPE, texts, out)],
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    out, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
+    recipe.write_text(SHORT_RECIPE)
+    arguments = ("train", str(recipe), *(f"--text={text}" for text in texts), "--out", str(out))
+    process = forked(tmp_path / "killed", command, *arguments)
     teacher = out / "stages" / "teacher" / "seed-0"
     try:
-        wait_for(teacher, process)
+        wait_until(teacher.exists, process)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     assert [path.name for path in (out / "stages").iterdir()] == ["teacher"]
     before = (teacher / "model.safetensors").stat().st_mtime_ns
 
-    # The second start is accelerate's.
-    launcher = ["accelerate.commands.launch", "--cpu", "--num_machines", "1", "--num_processes", "1"]
-    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    said = launched(launcher, out, texts)
-    check_words(said)
-    assert "teacher: step" not in said
+    again = tmp_path / "again"
+    assert ended([forked(again, command, *arguments)]) == [0], words(again)
+    spoken = again.read_text()
+    assert "teacher: step" not in spoken
+    assert spoken.count("student: step 12 of 12") == 1
+    assert spoken.count("package: ") == 1
     check_package(out)
     for name in ("teacher", "student"):
         folder = out / "stages" / name / "seed-0"
@@ -102,44 +60,16 @@ def test_a_killed_run_goes_on_after_the_last_finished_stage_to_the_same_bits(
     assert (teacher / "model.safetensors").stat().st_mtime_ns == before
 
 
-# After magnitude, the other methods: at each update the processes compare their masks.
-OTHER_METHODS = "".join(
-    SHORT_RECIPE[SHORT_RECIPE.index("  - name: student") : SHORT_RECIPE.index("\npackage")]
-    .replace("name: student", f"name: {method.split('_')[0]}")
-    .replace("pruning: {initial_sparsity: 0.3, ", f"pruning: {{method: {method}, start: 1, {more}")
-    for method, more in (
-        ("movement", ""),
-        ("optimal_bert_surgeon", "fisher: {num_gradients: 4, block_size: 8}, "),
-    )
-)
-
-
-@pytest.mark.slow
-def test_two_processes_make_one_package_and_only_the_main_one_speaks(
-    texts: list[Path], tmp_path: Path
-) -> None:
-    # accelerate itself starts several processes on CPUs by mpirun alone; torchrun is what it uses elsewhere.
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launcher += ["--redirects", "3", "--log-dir", str(tmp_path / "logs")]
-    recipe = SHORT_RECIPE.replace("\npackage", f"\n{OTHER_METHODS}\npackage")
-    launched(launcher, tmp_path / "run", texts, recipe)
-    said = {path.parent.name: path.read_text() for path in (tmp_path / "logs").rglob("stdout.log")}
-    assert sorted(said) == ["0", "1"]
-    check_words(said["0"])
-    assert said["1"] == ""
-    check_package(tmp_path / "run")
-
-
+@pytest.mark.distributed
 def test_masks_that_differ_between_processes_stop_the_run_and_are_named(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("diverging_masks.py")
-    completed = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
-        env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert completed.returncode == 0, completed.stderr
-    said = "the masks of 1 of 2 components differ between the 2 processes, two for example"
-    assert completed.stdout.count(said) == 2
+    said = [tmp_path / str(rank) for rank in range(2)]
+    processes = [
+        forked(path, diverging_masks.compare, environment=each)
+        for path, each in zip(said, ranks(2), strict=True)
+    ]
+    assert ended(processes) == [0, 0], [words(each) for each in said]
+    for each in said:
+        assert (
+            "the masks of 1 of 2 components differ between the 2 processes, two for example"
+            in each.read_text()
+        )

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_case import NUM_LOCKED, SHORT_RECIPE, encoder_zeros, tiny_recipe
+from run_case import NUM_LOCKED, encoder_zeros
 from task_case import write_task
 from transformers import AutoConfig
 
@@ -12,20 +12,7 @@ from sparsezoo_hub.core.quantization_names import RANGES_FILE
 from sparsezoo_hub.errors import BackboneError, RecipeError
 from sparsezoo_hub.training.run import RESULT, TEST, RecipeRun, ignore_progress
 from sparsezoo_hub.training.run_options import RunOptions
-from sparsezoo_hub.training.stage_data import EVERY
 from sparsezoo_hub.training.transfer import Transferred, TransferSettings, transfer, transfer_recipe
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory, texts: list[Path]) -> RecipeRun:
-    """A dense language model and one of 90 % zeros, made from it."""
-    run = RecipeRun(
-        tiny_recipe(SHORT_RECIPE), tmp_path_factory.mktemp("upstream") / "run", text={EVERY: texts}
-    )
-    run.make_parents()
-    run.run_stage("teacher")
-    run.run_stage("student")
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +21,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(upstream: RecipeRun) -> TransferSettings:
+def settings(finished_run: RecipeRun) -> TransferSettings:
     return TransferSettings(
-        model=str(upstream.model_folder("student")),
+        model=str(finished_run.model_folder("student")),
         task="pubmedqa",
-        teacher=str(upstream.model_folder("teacher")),
+        teacher=str(finished_run.model_folder("teacher")),
         grid={"learning_rate": (1e-6, 2e-2)},
         batch_size=8,
         max_length=24,
@@ -84,8 +71,10 @@ def test_every_seed_is_measured_on_the_test_set_and_once_only(
     assert not [*done.run.out.glob(f"stages/transfer/*/{TEST}")]  # only the packaged stage's
 
 
-def test_the_pattern_stays_through_transfer_and_quantization(done: Transferred, upstream: RecipeRun) -> None:
-    zeros = encoder_zeros(upstream.model_folder("student"))
+def test_the_pattern_stays_through_transfer_and_quantization(
+    done: Transferred, finished_run: RecipeRun
+) -> None:
+    zeros = encoder_zeros(finished_run.model_folder("student"))
     assert sum(int(each.sum()) for each in zeros.values()) == NUM_LOCKED
     for stage in ("transfer", "quantized"):
         own = encoder_zeros(done.run.model_folder(stage))
@@ -99,21 +88,21 @@ def test_the_model_of_the_best_seed_goes_on(done: Transferred) -> None:
     assert done.run.model_folder("transfer").name == f"seed-{best}"
 
 
-def test_a_dense_model_has_no_pattern_to_lock(upstream: RecipeRun) -> None:
-    recipe = transfer_recipe(TransferSettings(str(upstream.model_folder("teacher")), "pubmedqa"), {})
+def test_a_dense_model_has_no_pattern_to_lock(finished_run: RecipeRun) -> None:
+    recipe = transfer_recipe(TransferSettings(str(finished_run.model_folder("teacher")), "pubmedqa"), {})
     assert not recipe.stage("transfer").lock
     assert recipe.parents["backbone"].pretrained == "seed-0"  # the folder's name, not its place
 
 
 def test_files_of_ones_own_need_no_code_but_the_names_of_their_fields(
-    upstream: RecipeRun, tmp_path: Path
+    finished_run: RecipeRun, tmp_path: Path
 ) -> None:
     rows = [("good river" if index % 2 else "bad stone", index % 2) for index in range(24)]
     for split in ("train", "validation", "test"):
         with (tmp_path / f"{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("review", "stars"), *rows])
     settings = TransferSettings(
-        model=str(upstream.model_folder("student")),
+        model=str(finished_run.model_folder("student")),
         task="text-classification",
         seeds=(0,),
         batch_size=8,

@@ -3,13 +3,14 @@
 import json
 import math
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from run_case import ENVIRONMENT, SHORT_RECIPE, tiny_recipe
+from forked_processes import ended, words
+from launched_case import launch_run, said
+from run_case import SHORT_RECIPE, tiny_recipe
 from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -31,10 +32,14 @@ def recipe_text(rate: str) -> str:
     return SHORT_RECIPE.replace(_STEADY, restarted).replace("steps: 12", "steps: 100", 1)
 
 
-def trained(out: Path, texts: list[Path], rate: str, every: int = 15) -> list[str]:
-    """The events of the log's lines after the teacher's stage, which may end with a LossError."""
+def begun(out: Path, texts: list[Path], rate: str) -> RecipeRun:
     recipe = tiny_recipe(recipe_text(rate))
-    run = RecipeRun(recipe, out, text={EVERY: texts}, options=RunOptions(checkpoint_every=every))
+    return RecipeRun(recipe, out, text={EVERY: texts}, options=RunOptions(checkpoint_every=15))
+
+
+def trained(out: Path, texts: list[Path], rate: str) -> list[str]:
+    """The events of the log's lines after the teacher's stage, which may end with a LossError."""
+    run = begun(out, texts, rate)
     run.make_parents()
     run.run_stage("teacher")
     return [json.loads(line)["event"] for line in (out / LOG).read_text().splitlines()]
@@ -141,21 +146,13 @@ def test_a_gradient_that_is_no_number_stops_before_its_weights_are_saved(tmp_pat
 
 @pytest.mark.distributed
 def test_several_processes_stop_together_and_one_says_why(texts: list[Path], tmp_path: Path) -> None:
-    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
-    recipe.write_text(recipe_text("1.0e+6"))
-    arguments = [str(recipe), "--out", str(out), "--checkpoint-every", "15"]
-    jobs = tmp_path / "jobs.json"
-    jobs.write_text(json.dumps([[2, [*arguments, *(f"--text={text}" for text in texts)], {}, ""]]))
-    subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("forked_launch.py")), str(jobs)],
-        env=ENVIRONMENT,
-        check=True,
-        timeout=280,
-    )
-    said = [(tmp_path / f"0-{rank}.out").read_text() for rank in range(2)]
-    assert json.loads((tmp_path / "codes.json").read_text()) == [[1, 1]], said
+    out = tmp_path / "run"
+    processes = launch_run(partial(begun, out, texts, "1.0e+6"), out, processes=2)
+    said_by = [said(out, rank) for rank in range(2)]
+    assert ended(processes) == [1, 1], [words(each) for each in said_by]
+    spoken = [words(each) for each in said_by]
     assert re.search(
-        rf"^error: stage teacher, step \d+: the loss is nan, .* is {out}/\S+/checkpoint-45: ", said[0], re.M
+        rf"^error: stage teacher, step \d+: the loss is nan, .* is {out}/\S+/checkpoint-45: ", spoken[0], re.M
     )
-    assert "the loss is nan" not in said[1]
+    assert "the loss is nan" not in spoken[1]
     assert set(checkpoints(out)) == {"checkpoint-30", "checkpoint-45"}

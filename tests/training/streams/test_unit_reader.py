@@ -40,6 +40,11 @@ def texts_of(files: Sequence[TextFile], every: Sequence[Unit], chunk_bytes: int 
     return [text for chunk in chunks for document in chunk for text in document.texts()]
 
 
+def cut_anywhere(path: Path, data: st.DataObject) -> list[Segment]:
+    cuts = sorted(data.draw(st.sets(st.integers(1, path.stat().st_size - 1), max_size=6)))
+    return [Segment(0, start, end, 1) for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
 @in_a_folder
 @given(texts=lines, data=st.data())
 def test_lines_are_read_once_wherever_a_file_is_cut(
@@ -47,12 +52,9 @@ def test_lines_are_read_once_wherever_a_file_is_cut(
 ) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(json_lines([f"x{text}" for text in texts]))
-    size = path.stat().st_size
-    cuts = sorted(data.draw(st.sets(st.integers(1, size - 1), max_size=6)))
-    segments = [Segment(0, start, end, 1) for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
     read = [
         document.content
-        for segment in segments
+        for segment in cut_anywhere(path, data)
         for chunk in documents([local_file(path)], Unit((segment,)), 50)
         for document in chunk
     ]
@@ -66,11 +68,9 @@ def test_a_text_is_read_once_wherever_its_file_is_cut(
 ) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("\n".join([*texts, "end"]).encode())
-    cuts = sorted(data.draw(st.sets(st.integers(1, path.stat().st_size - 1), max_size=6)))
-    segments = [Segment(0, start, end, 1) for start, end in zip([0, *cuts], [*cuts, None], strict=True)]
     read = [
         str(document.content)
-        for segment in segments
+        for segment in cut_anywhere(path, data)
         for chunk in documents([local_file(path)], Unit((segment,)), 50)
         for document in chunk
     ]
