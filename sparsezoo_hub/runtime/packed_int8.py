@@ -11,7 +11,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from sparsezoo_hub.core.fake_quantization import LARGEST_CODE
-from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.row_blocks import (
     cut,
@@ -22,6 +21,7 @@ from sparsezoo_hub.runtime.row_blocks import (
     rows_problem,
     size_problem,
 )
+from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
 INT8 = "int8"
 # Input features to a block: with one byte for each of the 64 tokens of a panel, a block of activations fills
@@ -44,7 +44,7 @@ _FORMS: Mapping[str, tuple[torch.dtype, int]] = {
 
 
 @dataclass(frozen=True)
-class PackedInt8:
+class PackedInt8(StoredLinear):
     """A linear layer of int8 weights and uint8 inputs, with as many nonzeros as there are.
 
     A row of a block has its negative weights first, then its positive ones, each in the order of their input
@@ -63,6 +63,7 @@ class PackedInt8:
         bias: (num_outputs,) float32.
     """
 
+    KIND: ClassVar = INT8
     TENSORS: ClassVar = tuple(_FORMS)
     NUMBERS: ClassVar = ("num_inputs", "block", "input_scale", "zero_point")
 
@@ -76,11 +77,6 @@ class PackedInt8:
     scales: Tensor
     sums: Tensor
     bias: Tensor
-
-    @property
-    def num_outputs(self) -> int:
-        """Output features."""
-        return len(self.bias)
 
     @functools.cached_property
     def offsets(self) -> Tensor:
@@ -131,25 +127,9 @@ class PackedInt8:
         blocks[rows[kept], self.inputs.long()[kept]] = self.codes[kept]
         return joined(blocks, self.num_outputs, self.num_inputs)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all that is stored."""
-        return {name: getattr(self, name) for name in self.TENSORS}
-
-    def numbers(self) -> dict[str, int | float | str]:
-        """Return what is stored beside the tensors."""
-        return {"kind": INT8, **{name: getattr(self, name) for name in self.NUMBERS}}
-
-    def check(self, where: str) -> None:
-        """Refuse tensors and numbers that the kernels cannot be trusted with.
-
-        Raises:
-            PackageError: names ``where`` and what is wrong.
-        """
-        if self._problem:
-            raise PackageError(f"{where}: {self._problem}; export the model again")
-
     @functools.cached_property
-    def _problem(self) -> str | None:
+    def problem(self) -> str | None:
+        """What is wrong with the layer, if anything is."""
         return (
             size_problem(self.num_inputs, self.block)
             or form_problem(self.tensors(), _FORMS)

@@ -21,6 +21,7 @@ from sparsezoo_hub.runtime.row_blocks import (
     rows_problem,
     size_problem,
 )
+from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
 # Input features to a block: with the 64 tokens of a panel, a block of activations fills most of a 32 KiB
 # first-level cache.
@@ -33,7 +34,7 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class PackedLinear:
+class PackedLinear(StoredLinear):
     """A linear layer, sparse or dense.
 
     Args:
@@ -46,6 +47,7 @@ class PackedLinear:
         bias: (num_outputs,) float32.
     """
 
+    KIND: ClassVar = FLOAT
     TENSORS: ClassVar = ("starts", "inputs", "values", "bias")
     NUMBERS: ClassVar = ("num_inputs", "block")
 
@@ -55,11 +57,6 @@ class PackedLinear:
     inputs: Tensor
     values: Tensor
     bias: Tensor
-
-    @property
-    def num_outputs(self) -> int:
-        """Output features."""
-        return len(self.bias)
 
     def structure(self) -> engine.Linear:
         """Return what the kernels read; it points into these tensors."""
@@ -87,25 +84,9 @@ class PackedLinear:
         blocks[rows, self.inputs.long()] = self.values
         return joined(blocks, self.num_outputs, self.num_inputs)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all that is stored."""
-        return {name: getattr(self, name) for name in self.TENSORS}
-
-    def numbers(self) -> dict[str, int | float | str]:
-        """Return what is stored beside the tensors."""
-        return {"kind": FLOAT, **{name: getattr(self, name) for name in self.NUMBERS}}
-
-    def check(self, where: str) -> None:
-        """Refuse tensors and numbers that the kernels cannot be trusted with.
-
-        Raises:
-            PackageError: names ``where`` and what is wrong.
-        """
-        if self._problem:
-            raise PackageError(f"{where}: {self._problem}; export the model again")
-
     @functools.cached_property
-    def _problem(self) -> str | None:
+    def problem(self) -> str | None:
+        """What is wrong with the layer, if anything is."""
         forms = {
             "starts": (torch.int32, 2),
             "inputs": (torch.uint16, 1),

@@ -12,6 +12,12 @@ from sparsezoo_hub.training.studies.file_lock import file_lock
 
 def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return this worker's own copy of what ``make``, called once in all workers, left in the folder."""
+    made = made_once(factory, name, make)
+    return Path(shutil.copytree(made, factory.mktemp(name) / name, symlinks=True))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder as ``make``, called once in all workers, left it: the same path for all of them."""
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # the run's; each worker has a folder in it
@@ -22,4 +28,4 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             shutil.rmtree(partial, ignore_errors=True)
             make(partial)
             partial.rename(made)
-    return Path(shutil.copytree(made, factory.mktemp(name) / name, symlinks=True))
+    return made

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from interrupted_case import finish, started, write_inputs
 from run_case import STAGES, tiny_recipe, write_texts
-from shared_folder import shared_folder
+from shared_folder import made_once, shared_folder
 
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.stage_data import EVERY
@@ -14,7 +14,8 @@ from sparsezoo_hub.training.stage_data import EVERY
 
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_texts(tmp_path_factory.mktemp("texts"))
+    # At one place for all workers: a run says where its text was.
+    return sorted(made_once(tmp_path_factory, "texts", write_texts).iterdir())
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,8 @@ def finished_run(texts: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     """Texts and tasks of the run with everything."""
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
+    made = made_once(tmp_path_factory, "inputs", write_inputs)
+    return [made / "text.jsonl"], made / "tasks"
 
 
 @pytest.fixture(scope="session")
