@@ -36,7 +36,7 @@ class Quantizer(TrainerCallback):
         """Begin, or freeze, at the step that says so, or at the first one after a resumption."""
         del args, control, kwargs
         if self.settings.freeze is not None and state.global_step >= self.settings.freeze:
-            freeze_ranges(self.layers)
+            self._freeze(state.global_step)
         elif state.global_step >= self.settings.start:
             learn_ranges(self.layers)
             begin_step(self.layers, largest if process_state().num_processes > 1 else None)
@@ -45,5 +45,12 @@ class Quantizer(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Freeze: the model is judged by the ranges that it is saved with."""
-        del args, state, control, kwargs
+        del args, control, kwargs
+        self._freeze(state.global_step)
+
+    def _freeze(self, step: int) -> None:
+        freeze = self.settings.freeze
+        if step >= self.settings.start and (freeze is None or step <= freeze):
+            # As the last step left them: a run that goes on from here has not learned in this process.
+            learn_ranges(self.layers)
         freeze_ranges(self.layers)

@@ -9,13 +9,27 @@ import torch
 from run_case import NUM_LOCKED, SHORT_RECIPE, tiny_recipe, weights_are_equal
 from safetensors.torch import load_file
 from torch.utils.data import Subset
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertModel,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from sparsezoo_hub import PatternLock
-from sparsezoo_hub.core.fake_quantization import FakeQuantizedLinear, apply_ranges, tensors_ranges
+from sparsezoo_hub.core.fake_quantization import (
+    FakeQuantizedLinear,
+    apply_ranges,
+    learned_ranges,
+    tensors_ranges,
+)
 from sparsezoo_hub.core.quantization_names import RANGES_FILE
+from sparsezoo_hub.core.stage_settings import Quantization
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.training.progress import Progress
+from sparsezoo_hub.training.quantizer import Quantizer
 from sparsezoo_hub.training.run import RecipeRun
 from sparsezoo_hub.training.run_options import RunOptions
 from sparsezoo_hub.training.stage_data import EVERY
@@ -114,6 +128,32 @@ def test_a_run_that_was_interrupted_while_ranges_are_learned_ends_like_one_that_
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert result.validation_loss == json.loads((one / "result.json").read_text())["validation_loss"]
+
+
+def test_a_run_that_goes_on_after_its_last_step_has_the_ranges_of_its_last_weights() -> None:
+    def quantizer() -> tuple[BertModel, Quantizer]:
+        torch.manual_seed(0)
+        size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        model = BertModel(BertConfig(vocab_size=20, **size))  # type: ignore[arg-type]
+        return model, Quantizer(Quantization(start=2), model.train())
+
+    model, first = quantizer()
+    arguments, control = TrainingArguments(output_dir="unused", report_to="none"), TrainerControl()
+    first.on_step_begin(arguments, TrainerState(global_step=2), control)
+    model(torch.arange(12).view(2, 6))
+    with torch.no_grad():
+        for layer in first.layers.values():
+            layer.weight *= 2
+    other, second = quantizer()
+    other.load_state_dict(model.state_dict())
+    for each in (first, second):
+        each.on_train_end(arguments, TrainerState(global_step=3), control)
+    ours, theirs = learned_ranges(first.layers), learned_ranges(second.layers)
+    for name, layer in first.layers.items():
+        assert ours[name].weight_scale == theirs[name].weight_scale
+        assert ours[name].weight_scale.item() == pytest.approx(
+            layer.weight.abs().max().item() / 127, rel=0.01
+        )
 
 
 def test_without_quantization_no_ranges_are_left(finished: RecipeRun) -> None:

@@ -81,3 +81,17 @@ def test_a_stage_that_was_interrupted_after_its_last_step_takes_no_other(
     assert checkpoint.is_dir()
     assert started(out, inputs, every=1000).run_stage(stage)[0].steps == last
     assert digests(out) == digests(whole.out)
+
+
+def test_int8_ranges_freeze_alike_in_a_run_that_goes_on_from_the_step_that_freezes_them(
+    whole: RecipeRun, inputs: Inputs, tmp_path: Path
+) -> None:
+    freeze = whole.recipe.stage("int8").quantization.freeze  # type: ignore[union-attr]
+    assert freeze == 7
+    out = copied(whole, tmp_path / "cut", "int8")
+    row = 57  # of the batch after that step
+    assert interrupted(started(out, inputs, every=freeze), "int8", row, kill) is ConnectionAbortedError
+    (checkpoint,) = (out / "stages" / "int8").glob("*/checkpoint-*")
+    assert checkpoint.name == f"checkpoint-{freeze}"
+    started(out, inputs, every=3).run_stage("int8")
+    assert digests(out) == digests(whole.out)
