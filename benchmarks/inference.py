@@ -17,7 +17,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnxruntime
@@ -33,14 +33,13 @@ from sparsezoo_hub.core.targets import match_targets
 from sparsezoo_hub.packaging.calibration import calibrate
 from sparsezoo_hub.packaging.onnx_export import export_onnx
 from sparsezoo_hub.packaging.onnx_int8 import write_onnx_int8
-from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 from sparsezoo_hub.runtime import SparseModel, engine
+from sparsezoo_hub.runtime.latency import Way, in_turns, onnx_way, torch_way
 from sparsezoo_hub.runtime.packed_encoder import LINEARS
 from sparsezoo_hub.training.python_documentation import python_documentation
 from sparsezoo_hub.training.wordpiece import train_wordpiece
 
 VOCABULARY = 8_000
-Runner = Callable[[torch.Tensor], None]
 
 
 def make_model(layers: int, hidden: int, sparsity: float) -> BertForQuestionAnswering:
@@ -71,27 +70,7 @@ def export(model: BertForQuestionAnswering, ranges: Mapping[str, LayerRanges], f
     return [folder / "onnx" / "model.onnx", folder / "onnx-int8" / "model_quantized.onnx"]
 
 
-def onnx_runner(path: Path, threads: int) -> Runner:
-    """Return what runs an ONNX file in onnxruntime."""
-    session = onnx_session(path, threads)
-
-    def run(ids: torch.Tensor) -> None:
-        mask, types = torch.ones_like(ids), torch.zeros_like(ids)
-        run_session(session, {"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
-
-    return run
-
-
-def torch_runner(model: torch.nn.Module) -> Runner:
-    """Return what runs a model in torch, or in the engine."""
-
-    def run(ids: torch.Tensor) -> None:
-        model(input_ids=ids)
-
-    return run
-
-
-def engine_runner(model: BertForQuestionAnswering, name: str, console: Console) -> Runner:
+def engine_runner(model: BertForQuestionAnswering, name: str, console: Console) -> Way:
     """Return what runs a model in the engine, and print how it was packed."""
     began = time.perf_counter()
     sparse = SparseModel.from_model(model)
@@ -105,7 +84,7 @@ def engine_runner(model: BertForQuestionAnswering, name: str, console: Console) 
         f"{name}: logits {float(apart.mean()):.1e} deviations from torch's in the mean, at most "
         f"{float(apart.max()):.1e}; packed in {seconds:.1f} s, {num_bytes / 2**20:.0f} MiB"
     )
-    return torch_runner(sparse)
+    return torch_way(sparse)
 
 
 @torch.no_grad()
@@ -128,10 +107,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         exported = export(dense, calibrate(dense, tokens), Path(folder))
         names = ("onnxruntime, dense", "onnxruntime, dense, int8")
-        runners = {
-            name: onnx_runner(path, options.threads) for name, path in zip(names, exported, strict=True)
-        }
-        runners["torch, dense"] = torch_runner(dense)
+        runners = {name: onnx_way(path, options.threads) for name, path in zip(names, exported, strict=True)}
+        runners["torch, dense"] = torch_way(dense)
         for sparsity in (0.0, *options.sparsity):
             model = make_model(options.layers, options.hidden, sparsity)
             name = f"engine, {f'{sparsity:.0%}' if sparsity else 'dense'}"
@@ -145,23 +122,11 @@ def main() -> None:
         for batch in options.batch:
             for length in options.length:
                 ids = torch.randint(5, VOCABULARY, (batch, length))
+                inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                inputs["token_type_ids"] = torch.zeros_like(ids)
                 clock = time.process_time if options.threads == 1 else time.perf_counter
-                times = measure(runners, ids, options.rounds, clock)
+                times = in_turns(runners, inputs, options.rounds, clock)
                 console.print(table(times, f"{batch} x {length}"))
-
-
-def measure(
-    runners: dict[str, Runner], ids: torch.Tensor, rounds: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Return the seconds of every round, by runner; a first one does not count."""
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(rounds + 1):
-        for name, run in runners.items():
-            began = clock()
-            run(ids)
-            if number:
-                times[name].append(clock() - began)
-    return times
 
 
 def table(times: dict[str, list[float]], title: str) -> Table:

@@ -32,7 +32,7 @@ def evaluate(
         Literal["onnx", "onnx-int8", "sparse"] | None,
         typer.Option(
             help="Judge this form of the model instead, on a task: an ONNX model of the package with ONNX "
-            "Runtime, or the sparse engine (in int8 if the package has it)."
+            "Runtime, or the sparse engine: the packed model if there is one, else int8 if it has ranges."
         ),
     ] = None,
     *,

@@ -11,12 +11,13 @@ from sparsezoo_hub.cli.stored_model import load_stored_model
 from sparsezoo_hub.core.quantization_names import Method
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.packaging.added_files import list_added
+from sparsezoo_hub.packaging.float_parity import FloatParity
 from sparsezoo_hub.packaging.int8_parity import Int8Parity
 from sparsezoo_hub.packaging.layout import MANIFEST, SPARSE_FOLDER, SPARSE_MODEL
 from sparsezoo_hub.packaging.onnx_export import tokenized_batches
 from sparsezoo_hub.packaging.placement import placed
 from sparsezoo_hub.runtime import SparseModel
-from sparsezoo_hub.runtime.packed_parity import SparseParity, check_sparse, check_sparse_int8
+from sparsezoo_hub.runtime.packed_parity import check_sparse, check_sparse_int8
 
 _FLOAT_BYTES = 4
 _TOKENIZER = "tokenizer_config.json"
@@ -34,7 +35,7 @@ class SparseExport:
     """
 
     method: Method | None
-    parity: SparseParity | Int8Parity
+    parity: FloatParity | Int8Parity
     size: int
     dense_size: int
 

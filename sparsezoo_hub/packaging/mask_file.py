@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sparsezoo_hub.core.masks import mask_digest, pack_mask, unpack_mask
 from sparsezoo_hub.errors import MaskError, PackageError
+from sparsezoo_hub.packaging.tensor_file import read_tensor_file
 
 # One key holds everything: safetensors does not promise an order among several, and the file's bytes must
 # follow from the masks alone.
@@ -56,12 +56,7 @@ def read_masks(path: Path) -> dict[str, Tensor]:
         PackageError: if the file is missing, truncated, no safetensors file, has no mask metadata, or its
             shapes, tail bits or digest do not fit.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
-        raise PackageError(f"{path} cannot be read as a mask file: {error}; {_REMEDY}") from None
+    metadata, packed = read_tensor_file(path, "a mask file", _REMEDY)
     header = _header(path, metadata)
     if header.shapes.keys() != packed.keys():
         differing = sorted(header.shapes.keys() ^ packed.keys())

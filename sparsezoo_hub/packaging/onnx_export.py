@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from transformers.exporters.configs import OnnxConfig
 from transformers.exporters.exporter_onnx import OnnxExporter
 
 from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.float_parity import FloatParity, float_parity
 from sparsezoo_hub.packaging.layout import ONNX_MODEL
 from sparsezoo_hub.packaging.onnx_file import write_onnx
 from sparsezoo_hub.packaging.onnx_session import onnx_session, run_session
 from sparsezoo_hub.packaging.quiet import quiet
-
-TOLERANCE = 1e-3
 
 # One text alone has no padding; the others have texts of different lengths side by side.
 _BATCH_SIZES = (1, 2, 5, 3)
@@ -36,25 +34,9 @@ _SYMBOL = re.compile(r"\bs\d+\b")
 Inputs = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class OnnxParity:
-    """How far ONNX Runtime is from PyTorch.
-
-    ``max_abs_diff`` is the largest absolute difference of any output value over ``num_texts`` texts in
-    ``num_batches`` batches of different sizes, ``num_padded`` of them with padding, up to ``longest`` tokens.
-    """
-
-    max_abs_diff: float
-    num_texts: int
-    num_batches: int
-    num_padded: int
-    longest: int
-    tolerance: float = TOLERANCE
-
-
 def export_onnx(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path
-) -> OnnxParity:
+) -> FloatParity:
     """Write the model as ONNX into ``folder``, and return how close it is to the model.
 
     Batch and length are dynamic. The model keeps its mode, its device and its pattern lock.
@@ -83,7 +65,7 @@ def export_onnx(
 
 def check_onnx(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], path: Path
-) -> OnnxParity:
+) -> FloatParity:
     """Return how close the ONNX file at ``path`` is to ``model`` on ``texts``.
 
     Raises:
@@ -100,18 +82,7 @@ def check_onnx(
             largest = _larger(largest, _difference(model, session, batch))
     finally:
         model.train(training)
-    if not largest <= TOLERANCE:  # also refuses nan
-        raise PackageError(
-            f"{path}: ONNX Runtime differs from PyTorch by {largest:.3g} on {len(texts)} texts, the limit is "
-            f"{TOLERANCE:g}; export a float32 model, and report this if it is one"
-        )
-    return OnnxParity(
-        max_abs_diff=largest,
-        num_texts=len(texts),
-        num_batches=len(batches),
-        num_padded=sum(bool((batch["attention_mask"] == 0).any()) for batch in batches),
-        longest=max(batch["input_ids"].shape[1] for batch in batches),
-    )
+    return float_parity(largest, batches, len(texts), f"{path}: ONNX Runtime")
 
 
 def tokenized_batches(

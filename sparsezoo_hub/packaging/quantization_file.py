@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges, ranges_tensors, tensors_ranges
 from sparsezoo_hub.core.quantization_names import Method
 from sparsezoo_hub.errors import PackageError, QuantizationError
+from sparsezoo_hub.packaging.tensor_file import read_tensor_file
 
 _KEY = "method"
 _REMEDY = "fetch or make the file again"
@@ -50,12 +50,7 @@ def read_ranges(path: Path) -> FoundRanges:
         PackageError: if the file cannot be read, or says no method that is known here.
         QuantizationError: if a layer's ranges are incomplete, or no ranges.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
-        raise PackageError(f"{path} cannot be read as int8 ranges: {error}; {_REMEDY}") from None
+    metadata, tensors = read_tensor_file(path, "int8 ranges", _REMEDY)
     method = next((each for each in get_args(Method) if each == metadata.get(_KEY)), None)
     if method is None:
         raise PackageError(

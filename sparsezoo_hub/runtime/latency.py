@@ -79,7 +79,9 @@ def measure_latency(
 
 
 @torch.inference_mode()
-def in_turns(ways: Mapping[str, Way], batch: Batch, rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    ways: Mapping[str, Way], batch: Batch, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Return the seconds of every round, by way.
 
     All ways run in every round, one after the other; a first round does not count.
@@ -87,27 +89,28 @@ def in_turns(ways: Mapping[str, Way], batch: Batch, rounds: int) -> dict[str, li
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began = clock()
             way(batch)
             if number:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return seconds
 
 
 def _ways(folder: Path, model: PreTrainedModel, threads: int) -> dict[str, Way]:
     ways = {
-        "ONNX Runtime": _onnx_way(folder / layout.ONNX_MODEL, threads),
-        "PyTorch": _torch_way(model),
-        "sparse engine": _torch_way(SparseModel.from_model(model)),
+        "ONNX Runtime": onnx_way(folder / layout.ONNX_MODEL, threads),
+        "PyTorch": torch_way(model),
+        "sparse engine": torch_way(SparseModel.from_model(model)),
     }
     if (folder / layout.QUANTIZATION).exists():
         ranges = read_ranges(folder / layout.QUANTIZATION).ranges
-        ways["ONNX Runtime, int8"] = _onnx_way(folder / layout.ONNX_INT8_MODEL, threads)
-        ways["sparse engine, int8"] = _torch_way(SparseModel.from_model(model, ranges))
+        ways["ONNX Runtime, int8"] = onnx_way(folder / layout.ONNX_INT8_MODEL, threads)
+        ways["sparse engine, int8"] = torch_way(SparseModel.from_model(model, ranges))
     return ways
 
 
-def _onnx_way(path: Path, threads: int) -> Way:
+def onnx_way(path: Path, threads: int) -> Way:
+    """Return what runs an ONNX file in ONNX Runtime."""
     session = onnx_session(path, threads)
 
     def run(batch: Batch) -> None:
@@ -116,7 +119,9 @@ def _onnx_way(path: Path, threads: int) -> Way:
     return run
 
 
-def _torch_way(model: PreTrainedModel) -> Way:
+def torch_way(model: PreTrainedModel) -> Way:
+    """Return what runs a model in PyTorch, or in the sparse engine."""
+
     def run(batch: Batch) -> None:
         model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.tensor_file import read_tensor_file
 from sparsezoo_hub.runtime.packed_encoder import (
     ACTIVATIONS,
     LINEARS,
@@ -110,12 +111,7 @@ def read_packed_file(path: Path) -> PackedFile:
     Raises:
         PackageError: if the file cannot be read, or has anything that the kernels cannot be trusted with.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
-        raise PackageError(f"{path} cannot be read as a packed model: {error}; {_REMEDY}") from None
+    metadata, tensors = read_tensor_file(path, "a packed model", _REMEDY)
     for name, tensor in tensors.items():
         if tensor.data_ptr() % tensor.element_size():
             raise PackageError(f"{path}: {name} begins between two entries of {tensor.dtype}; {_REMEDY}")

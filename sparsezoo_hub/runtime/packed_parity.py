@@ -1,38 +1,20 @@
 """Packed parity: how close a sparse model is to PyTorch on real inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges
-from sparsezoo_hub.errors import PackageError
+from sparsezoo_hub.packaging.float_parity import FloatParity, float_parity
 from sparsezoo_hub.packaging.int8_parity import Int8Parity, check_int8_outputs
-from sparsezoo_hub.packaging.onnx_export import TOLERANCE, Inputs, model_outputs
-
-
-@dataclass(frozen=True)
-class SparseParity:
-    """How far a sparse model is from PyTorch.
-
-    ``max_abs_diff`` is the largest absolute difference of any output value, padding left out, over
-    ``num_texts`` texts in ``num_batches`` batches, ``num_padded`` of them with padding, up to ``longest``
-    tokens.
-    """
-
-    max_abs_diff: float
-    num_texts: int
-    num_batches: int
-    num_padded: int
-    longest: int
-    tolerance: float = TOLERANCE
+from sparsezoo_hub.packaging.onnx_export import Inputs, model_outputs
 
 
 def check_sparse(
     model: PreTrainedModel, sparse: PreTrainedModel, batches: Sequence[Inputs], num_texts: int
-) -> SparseParity:
+) -> FloatParity:
     """Return how close a sparse model is to the one that it was made of.
 
     Args:
@@ -49,19 +31,7 @@ def check_sparse(
         for batch in batches
         for found, expected in zip(kept_outputs(sparse, batch), kept_outputs(model, batch), strict=True)
     ]
-    largest = float(np.max(differences))
-    if not largest <= TOLERANCE:  # also refuses nan
-        raise PackageError(
-            f"the sparse engine differs from PyTorch by {largest:.3g} on {num_texts} texts, the limit is "
-            f"{TOLERANCE:g}; export a float32 model, and report this if it is one"
-        )
-    return SparseParity(
-        max_abs_diff=largest,
-        num_texts=num_texts,
-        num_batches=len(batches),
-        num_padded=sum(bool((batch["attention_mask"] == 0).any()) for batch in batches),
-        longest=max(batch["input_ids"].shape[1] for batch in batches),
-    )
+    return float_parity(float(np.max(differences)), batches, num_texts, "the sparse engine")
 
 
 def check_sparse_int8(

@@ -1,5 +1,6 @@
 """Stored linear layers: what all kinds of packed layers give away, and are checked by."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor
@@ -7,7 +8,7 @@ from torch import Tensor
 from sparsezoo_hub.errors import PackageError
 
 
-class StoredLinear:
+class StoredLinear(ABC):
     """A packed linear layer as a file has it: ``TENSORS`` and ``NUMBERS`` are its fields."""
 
     KIND: ClassVar[str]
@@ -39,6 +40,6 @@ class StoredLinear:
             raise PackageError(f"{where}: {self.problem}; export the model again")
 
     @property
+    @abstractmethod
     def problem(self) -> str | None:
         """What is wrong with the layer, if anything is."""
-        raise NotImplementedError

@@ -1,10 +1,21 @@
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from packaging_case import TEXTS
 
 from sparsezoo_hub.cli.app import main
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A few texts of different lengths, to compare exports on."""
+    path = tmp_path / "text.jsonl"
+    path.write_text("\n".join(json.dumps({"text": each}) for each in TEXTS))
+    return path
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import numpy_helper
+from packaging_case import TEXTS
 from transformers.exporters import ExportedModel
 
 from sparsezoo_hub.cli.stored_model import load_stored_model
@@ -18,19 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
 
 Run = Callable[..., tuple[int, str, str]]
 NAME = "encoder.layer.0.output.dense"
-TEXTS = (
-    "The cat sat.",
-    "A dog that barks at night keeps the whole street awake until the sun comes up.",
-    "Rain.",
-    "She read the letter twice, put it back, and went out without a word.",
-)
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.jsonl"
-    path.write_text("\n".join(json.dumps({"text": each}) for each in TEXTS))
-    return path
 
 
 def with_ranges(written: Path, folder: Path) -> tuple[Path, FoundRanges]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packaging_case import TEXTS
 from transformers import AutoTokenizer, pipeline
 from transformers.exporters import ExportedModel
 
@@ -17,19 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
 
 Run = Callable[..., tuple[int, str, str]]
 PACKED = "sparse_model.safetensors"
-TEXTS = (
-    "The cat sat.",
-    "A dog that barks at night keeps the whole street awake until the sun comes up.",
-    "Rain.",
-    "She read the letter twice, put it back, and went out without a word.",
-)
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.jsonl"
-    path.write_text("\n".join(json.dumps({"text": each}) for each in TEXTS))
-    return path
 
 
 def kinds(folder: Path) -> set[object]:
@@ -45,7 +33,7 @@ def test_the_folder_has_all_that_a_pipeline_needs(
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["max_abs_diff"] < 1e-4
-    assert (found["num_texts"], found["num_padded"]) == (4, 3)
+    assert (found["num_texts"], found["num_padded"]) == (len(TEXTS), 4)
     assert found["size"] == (folder / PACKED).stat().st_size
     model, tokenizer = load_stored_model(written)
     assert found["dense_size"] == 4 * model.num_parameters()
@@ -63,7 +51,7 @@ def test_it_is_said_how_close_and_how_large_it_is(
     said = " ".join(out.split())
     assert code == 0
     assert "of the dense float32 weights; max abs difference to PyTorch " in said
-    assert "over 4 texts" in said
+    assert f"over {len(TEXTS)} texts" in said
 
 
 def test_in_a_package_the_manifest_lists_it_and_the_tokenizer_stays_where_it_is(

@@ -7,8 +7,8 @@ import pytest
 from task_case import write_task
 
 from sparsezoo_hub.packaging import package as package_module
+from sparsezoo_hub.packaging.float_parity import FloatParity
 from sparsezoo_hub.packaging.manifest import read_manifest
-from sparsezoo_hub.packaging.onnx_export import OnnxParity
 from sparsezoo_hub.packaging.verify import verify_package
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*clean_up_tokenization_spaces")
@@ -47,9 +47,9 @@ def test_a_package_becomes_one_for_a_task_in_int8_with_its_results_and_its_patte
     assert "| text-classification | pubmedqa | test | this model | accuracy |" in card
     assert str(tmp_path) not in (out / "package/recipe.yaml").read_text()
 
-    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> OnnxParity:
+    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> FloatParity:
         shutil.copytree(out / "package/onnx", folder)  # the same again, without waiting for the exporter
-        return OnnxParity(manifest.measurements.onnx_max_abs_diff or 0.0, len(texts), 4, 3, 20)
+        return FloatParity(manifest.measurements.onnx_max_abs_diff or 0.0, len(texts), 4, 3, 20)
 
     monkeypatch.setattr(package_module, "export_onnx", copied)
     again = run("transfer", written, "pubmedqa", "--data", data, "--out", out, *SMALL, *searched, "--json")

@@ -7,8 +7,8 @@ import pytest
 from packaging_case import tiny_contents
 
 from sparsezoo_hub.packaging import package as package_module
+from sparsezoo_hub.packaging.float_parity import FloatParity
 from sparsezoo_hub.packaging.manifest import Manifest, read_manifest
-from sparsezoo_hub.packaging.onnx_export import OnnxParity
 from sparsezoo_hub.packaging.package import PackageContents
 
 
@@ -54,8 +54,8 @@ def quick_dense_onnx(dense_written: tuple[Path, Manifest], monkeypatch: pytest.M
 
 
 def _copy_onnx(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> OnnxParity:
+    def copied(_model: object, _tokenizer: object, texts: list[str], folder: Path) -> FloatParity:
         shutil.copytree(package / "onnx", folder)
-        return OnnxParity(1e-6, len(texts), 4, 3, 20)
+        return FloatParity(1e-6, len(texts), 4, 3, 20)
 
     monkeypatch.setattr(package_module, "export_onnx", copied)

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sparsezoo_hub.cli.recipe_package import package_run
 from sparsezoo_hub.core.pattern_lock import PatternLock
 from sparsezoo_hub.packaging import package as package_module
-from sparsezoo_hub.packaging.onnx_export import OnnxParity, export_onnx
+from sparsezoo_hub.packaging.float_parity import FloatParity
+from sparsezoo_hub.packaging.onnx_export import export_onnx
 from sparsezoo_hub.packaging.verify import verify_package
 from sparsezoo_hub.training.objectives import OBJECTIVES
 from sparsezoo_hub.training.recipe_library import load_recipe, recipe_names, recipe_sparsity
@@ -45,11 +46,11 @@ def out(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def one_export_of_each_shape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A model of the same class and shapes as one before gets its ONNX files: they take most of the time."""
-    done: dict[tuple[object, ...], tuple[Path, OnnxParity]] = {}
+    done: dict[tuple[object, ...], tuple[Path, FloatParity]] = {}
 
     def exported(
         model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path
-    ) -> OnnxParity:
+    ) -> FloatParity:
         shape = (type(model), *((name, each.shape) for name, each in model.named_parameters()))
         if shape not in done:
             first = tmp_path_factory.mktemp("onnx") / "onnx"

@@ -1,5 +1,7 @@
 """Small encoders of every architecture, pruned, and what transformers itself makes of them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -93,3 +95,13 @@ def worst_difference(ours: object, theirs: object, mask: Tensor) -> float:
 def ranges_of(model: PreTrainedModel, *, per_channel: bool = False) -> dict[str, LayerRanges]:
     """Of every linear layer of the encoder, from three sequences."""
     return calibrate(model, [ragged([5, 64, 130], model.config.pad_token_id)], per_channel=per_channel)
+
+
+def same_for_any_threads(sparse: Any, batch: dict[str, Tensor]) -> bool:
+    """Whether 1, 2 and 5 threads give the same bits."""
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        results.append(sparse(**batch).last_hidden_state)
+    torch.set_num_threads(1)
+    return all(torch.equal(results[0], each) for each in results)

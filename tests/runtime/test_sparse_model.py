@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_case import INSTRUCTIONS, MODELS, bert_config, pruned, ragged, worst_difference
+from engine_case import (
+    INSTRUCTIONS,
+    MODELS,
+    bert_config,
+    pruned,
+    ragged,
+    same_for_any_threads,
+    worst_difference,
+)
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertModel, GPT2Config, GPT2Model, pipeline
 
 from sparsezoo_hub.errors import BackboneError
@@ -59,14 +67,7 @@ def test_the_model_itself_stays_as_it_is_and_nothing_of_it_is_shared() -> None:
 def test_the_number_of_threads_changes_no_bit(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
     sparse = SparseModel.from_model(pruned(BertModel(bert_config()), 0.8))
-    batch = ragged([100, 7, 64, 33], 0)
-    results = []
-    for threads in (1, 2, 5):
-        torch.set_num_threads(threads)
-        results.append(sparse(**batch).last_hidden_state)
-    torch.set_num_threads(1)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+    assert same_for_any_threads(sparse, ragged([100, 7, 64, 33], 0))
 
 
 @torch.no_grad()
