@@ -24,9 +24,11 @@ FLAGS = [
 ]
 # Name, bytes of a vector, and what the compiler is told, by kind of processor.
 PORTABLE = ("portable", 16, [])
+AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
 INSTRUCTION_SETS = {
     "x86_64": [
-        ("avx512", 64, ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]),
+        ("avx512_bf16", 64, [*AVX512, "-mavx512vnni", "-mavx512bf16"]),
+        ("avx512", 64, AVX512),
         ("avx2", 32, ["-mavx2", "-mfma"]),
         PORTABLE,
     ],
@@ -39,12 +41,18 @@ class BuildKernels(build_ext):
     def build_extension(self, ext: Extension) -> None:
         """Compile and link, or say that it was not possible."""
         folder = Path(self.build_temp)
-        sets = INSTRUCTION_SETS.get(platform.machine(), [PORTABLE])
+        objects, compiled = [], []
         try:
-            objects = self._compile("dispatch.cpp", folder / "dispatch", [])
-            for name, num_bytes, flags in sets:
+            for name, num_bytes, flags in INSTRUCTION_SETS.get(platform.machine(), [PORTABLE]):
                 defined = [f"-DKERNELS={name}", f"-DVECTOR_BYTES={num_bytes}"]
-                objects += self._compile("encoder.cpp", folder / name, [*flags, *defined])
+                try:
+                    objects += self._compile("encoder.cpp", folder / name, [*flags, *defined])
+                    compiled.append(f"-DWITH_{name}")
+                except CompileError as error:
+                    if name == PORTABLE[0]:
+                        raise
+                    self.warn(f"this compiler does not know {name}, which is left out: {error}")
+            objects += self._compile("dispatch.cpp", folder / "dispatch", compiled)
             # Nothing says which OpenMP runtime: the one that torch has loaded.
             self.compiler.link_shared_object(objects, self.get_ext_fullpath(ext.name), target_lang="c++")
         except (CompileError, LinkError, PlatformError) as error:

@@ -34,9 +34,11 @@ class Linear(ctypes.Structure):
         ("inputs", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
+        ("bfloats", ctypes.c_void_p),
         ("codes", ctypes.c_void_p),
         ("scales", ctypes.c_void_p),
-        ("offsets", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p),
+        ("dense_codes", ctypes.c_void_p),
         ("inverse_scale", ctypes.c_float),
         ("zero_point", ctypes.c_int32),
     )
@@ -72,6 +74,7 @@ class Encoder(ctypes.Structure):
         ("intermediate_size", ctypes.c_int32),
         ("num_heads", ctypes.c_int32),
         ("activation", ctypes.c_int32),
+        ("may_round_attention", ctypes.c_int32),
         ("epsilon", ctypes.c_float),
         ("layers", ctypes.POINTER(Layer)),
     )

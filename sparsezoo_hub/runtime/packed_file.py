@@ -48,6 +48,7 @@ class _Shape(_Part):
     num_heads: int = Field(ge=1)
     activation: str
     epsilon: FiniteFloat = Field(ge=0)
+    attention: Literal["float32", "bfloat16"]
 
 
 class _Header(_Part):

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.runtime import engine
-from sparsezoo_hub.runtime.packed_int8 import INT8, PackedInt8
+from sparsezoo_hub.runtime.packed_bfloat import BFLOAT16, PackedBfloat
+from sparsezoo_hub.runtime.packed_int8 import DENSEST, INT8, PackedInt8
 from sparsezoo_hub.runtime.row_blocks import (
     cut,
     form_problem,
@@ -23,12 +24,10 @@ from sparsezoo_hub.runtime.row_blocks import (
 )
 from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
-# Input features to a block: with the 64 tokens of a panel, a block of activations fills most of a 32 KiB
-# first-level cache.
-BLOCK = 96
-# A weight of more nonzeros than this share is multiplied as it is.
-DENSEST = 0.4
-# The kinds of layers, as stored; the third is that of packed_int8.
+# Input features to a block. Their activations are more than a 32 KiB first-level cache holds: fewer were
+# measured slower, for in every block a row's sums are loaded and stored, and its end is guessed wrong.
+BLOCK = 192
+# The kinds of layers, as stored; others are those of packed_bfloat and packed_int8.
 FLOAT = "float"
 PARTS = "parts"
 
@@ -40,8 +39,8 @@ class PackedLinear(StoredLinear):
     Args:
         num_inputs: input features.
         block: input features to a block; 0 if the layer is dense.
-        starts: (num_blocks, num_outputs + 1) int32, where the rows of each block begin in the next two;
-            (0, 0) if the layer is dense.
+        starts: (num_blocks, num_outputs + 1) int32, where the rows of each block begin in ``inputs`` and
+            ``values``; (0, 0) if the layer is dense.
         inputs: (num_nonzeros,) uint16, input features within their block; (0,) if the layer is dense.
         values: (num_nonzeros,) float32; (num_outputs, num_inputs) if the layer is dense.
         bias: (num_outputs,) float32.
@@ -112,7 +111,7 @@ class PackedParts:
         parts: at least one.
     """
 
-    parts: tuple[PackedLinear | PackedInt8, ...]
+    parts: tuple[PackedLinear | PackedBfloat | PackedInt8, ...]
 
     @property
     def num_inputs(self) -> int:
@@ -158,7 +157,7 @@ class PackedParts:
                 )
 
 
-AnyLinear = PackedLinear | PackedInt8 | PackedParts
+AnyLinear = PackedLinear | PackedBfloat | PackedInt8 | PackedParts
 
 
 def pack_linear(weight: Tensor, bias: Tensor, block: int = BLOCK) -> PackedLinear:
@@ -245,4 +244,8 @@ def _by_part(named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return parts
 
 
-_KINDS: Mapping[str, type[PackedLinear] | type[PackedInt8]] = {FLOAT: PackedLinear, INT8: PackedInt8}
+_KINDS: Mapping[str, type[PackedLinear] | type[PackedBfloat] | type[PackedInt8]] = {
+    FLOAT: PackedLinear,
+    BFLOAT16: PackedBfloat,
+    INT8: PackedInt8,
+}

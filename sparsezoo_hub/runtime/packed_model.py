@@ -19,9 +19,10 @@ from transformers import PreTrainedModel
 from sparsezoo_hub.errors import BackboneError, PackageError, write_errors
 from sparsezoo_hub.packaging.architecture import LOCK_BLOCK, read_config
 from sparsezoo_hub.packaging.layout import CONFIG, EXPORT, SPARSE_MODEL, WEIGHTS
-from sparsezoo_hub.runtime.packed_encoder import ARCHITECTURES, EncoderShape, encoder_shape
+from sparsezoo_hub.runtime.encoder_packing import ARCHITECTURES, encoder_shape
+from sparsezoo_hub.runtime.packed_encoder import EncoderShape
 from sparsezoo_hub.runtime.packed_file import PackedFile, is_packed_file, read_packed_file, write_packed_file
-from sparsezoo_hub.runtime.sparse_encoder import packed_encoder_of, replace_layers
+from sparsezoo_hub.runtime.sparse_encoder import replace_layers, sparse_encoder_of
 
 EXPORT_FORMAT = "sparse"
 # The name of the packed file in its folder. It is not that of transformers' own weights, which would be
@@ -78,15 +79,15 @@ def packed_file(model: PreTrainedModel) -> PackedFile:
     Raises:
         BackboneError: if the model is no sparse one, or of a class that transformers does not have.
     """
-    encoder = packed_encoder_of(model)
+    layers = sparse_encoder_of(model)
     name = type(model).__name__
-    if encoder is None:
+    if layers is None:
         raise BackboneError(f"this {name} is no sparse model: make one with SparseModel.from_model")
     if getattr(transformers, name, None) is not type(model):
         raise BackboneError(f"{name} is no class of transformers, so nobody could load it: save another one")
     return PackedFile(
         architecture=name,
-        encoder=encoder,
+        encoder=layers.encoder,
         others={names[0]: tensor.detach().contiguous() for names, tensor in _tied(model)},
     )
 
@@ -219,7 +220,9 @@ class _NotFilled(TorchFunctionMode):
 
 
 def _check_shape(path: Path, shape: EncoderShape, num_layers: int, packed: PackedFile) -> None:
-    said = {**vars(shape), "num_layers": num_layers}
+    # A configuration says nothing of the dtype of attention.
+    attention = packed.encoder.shape.attention
+    said = {**vars(shape), "attention": attention, "num_layers": num_layers}
     held = {**vars(packed.encoder.shape), "num_layers": len(packed.encoder.layers)}
     for name, value in held.items():
         if said[name] != value:

@@ -76,10 +76,9 @@ def replace_layers(model: PreTrainedModel, encoder: PackedEncoder) -> None:
     model.config._attn_implementation = ATTENTION
 
 
-def packed_encoder_of(model: nn.Module) -> PackedEncoder | None:
-    """Return the encoder that computes a model's layers; None if they are torch's own."""
-    found = (module.encoder for module in model.modules() if isinstance(module, SparseEncoder))
-    return next(found, None)
+def sparse_encoder_of(model: nn.Module) -> SparseEncoder | None:
+    """Return what computes a model's layers; None if they are torch's own."""
+    return next((module for module in model.modules() if isinstance(module, SparseEncoder)), None)
 
 
 def _starts(kept: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -14,10 +15,11 @@ from sparsezoo_hub.core.fake_quantization import LayerRanges
 from sparsezoo_hub.core.layer_dropping import layer_stack
 from sparsezoo_hub.core.targets import base_model
 from sparsezoo_hub.packaging.quantization_file import read_ranges
-from sparsezoo_hub.runtime.packed_encoder import PackedEncoder, pack_encoder
+from sparsezoo_hub.runtime.encoder_packing import dtype_name, pack_encoder
+from sparsezoo_hub.runtime.packed_encoder import PackedEncoder
 from sparsezoo_hub.runtime.packed_model import load_packed, own_saving, save_packed
 from sparsezoo_hub.runtime.packed_snapshot import FETCHING, find_packed, find_ranges
-from sparsezoo_hub.runtime.sparse_encoder import ATTENTION, SparseEncoder
+from sparsezoo_hub.runtime.sparse_encoder import ATTENTION, SparseEncoder, sparse_encoder_of
 
 
 class SparseModel:
@@ -28,7 +30,11 @@ class SparseModel:
 
     @staticmethod
     def from_model(
-        model: PreTrainedModel, ranges: Mapping[str, LayerRanges] | None = None
+        model: PreTrainedModel,
+        ranges: Mapping[str, LayerRanges] | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        attention: torch.dtype | None = None,
     ) -> PreTrainedModel:
         """Return a model that computes what ``model`` does; ``model`` itself is left as it is.
 
@@ -36,15 +42,21 @@ class SparseModel:
             model: a BERT, RoBERTa or DistilBERT with any head, pruned or not, in whatever dtype.
             ranges: by component name, of the layers to compute in int8; layers that are fake-quantized, with
                 their ranges frozen, are computed by these without being named.
+            dtype: of the encoder's other layers, float32 or bfloat16; None is bfloat16 for weights that are,
+                else float32.
+            attention: in what attention may be computed, float32 or bfloat16, if the processor multiplies
+                it; None is bfloat16 if a layer is in int8 or bfloat16, else float32.
 
         Raises:
             BackboneError: if it is none of those.
             QuantizationError: if the ranges do not fit the model.
         """
-        return _with_encoder(model, pack_encoder(model, ranges))
+        return _with_encoder(model, pack_encoder(model, ranges, dtype, attention))
 
     @staticmethod
-    def from_pretrained(reference: str | Path, **options: Any) -> PreTrainedModel:
+    def from_pretrained(
+        reference: str | Path, *, attention: torch.dtype | None = None, **options: Any
+    ) -> PreTrainedModel:
         """Return the model of a folder or a Hub repository, with the head that it was saved with.
 
         A packed model, there or in ``sparse/``, is mapped into memory; nothing else is fetched. Where there
@@ -53,7 +65,8 @@ class SparseModel:
 
         Args:
             reference: what transformers' ``from_pretrained`` takes.
-            options: likewise, for example ``revision``, ``token`` and ``subfolder``.
+            attention: as in ``from_model``; None is that of a packed model.
+            options: as ``reference``, for example ``revision``, ``token``, ``subfolder`` and ``dtype``.
 
         Raises:
             BackboneError: if it is no BERT, RoBERTa or DistilBERT.
@@ -70,12 +83,17 @@ class SparseModel:
         fetching = {name: options[name] for name in FETCHING if name in options}
         packed = find_packed(reference, fetching) if fetching.keys() == options.keys() else None
         if packed is not None:
-            return load_packed(packed)
+            loaded = load_packed(packed)
+            if attention is not None:
+                layers: Any = sparse_encoder_of(loaded)
+                layers.encoder = layers.encoder.with_attention(dtype_name(attention))
+            return loaded
         config = AutoConfig.from_pretrained(reference, **options)
         architecture = (config.architectures or [""])[0]
         model = getattr(transformers, architecture, AutoModel).from_pretrained(reference, **options)
         ranges = find_ranges(reference, fetching)
-        return SparseModel.from_model(model, None if ranges is None else read_ranges(ranges).ranges)
+        found = None if ranges is None else read_ranges(ranges).ranges
+        return SparseModel.from_model(model, found, attention=attention)
 
     @staticmethod
     def save_pretrained(model: PreTrainedModel, folder: str | Path) -> None:

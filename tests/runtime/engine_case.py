@@ -1,5 +1,6 @@
 """Small encoders of every architecture, pruned, and what transformers itself makes of them."""
 
+import math
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from sparsezoo_hub.runtime import engine
 
 VOCABULARY = 90
 INSTRUCTIONS = engine.instruction_sets()
+# Those that round to bfloat16 where they may.
+MULTIPLIES_BFLOATS = ("avx512_bf16",)
 
 
 def bert_config(**changes: object) -> BertConfig:
@@ -81,14 +84,18 @@ def ragged(lengths: list[int], pad_token_id: int, seed: int = 0) -> dict[str, Te
 
 
 def worst_difference(ours: object, theirs: object, mask: Tensor) -> float:
-    """The largest difference of any output, relative to the largest output, where there is no padding."""
+    """The largest difference of any output, relative to the largest output, where there is no padding.
+
+    That of what is no number is inf.
+    """
     worst = 0.0
     assert list(ours) == list(theirs)
     for name in theirs:
         one, other = ours[name], theirs[name]
         if one.shape[:2] == mask.shape:
             one, other = one[mask.bool()], other[mask.bool()]
-        worst = max(worst, float((one - other).abs().max() / other.abs().max()))
+        difference = float((one - other).abs().max() / other.abs().max())
+        worst = max(worst, math.inf if math.isnan(difference) else difference)
     return worst
 
 

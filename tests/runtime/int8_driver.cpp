@@ -56,6 +56,8 @@ static bool run_one() {
   // Most layers see nothing but the ends of the range and what lies beyond, except at every third value.
   const float inverse_scale = 3.7f, spreads[] = {30.f, 1e4f, 1e30f}, spread = spreads[drawn(0, 2)];
   auto panel = aligned<float>(size_t(num_inputs) * TOKENS), output = aligned<float>(size_t(outputs) * TOKENS), spoiled = aligned<float>(TOKENS);
+  const int num_fours = (num_inputs + 3) / 4;
+  auto kept = aligned<float>(size_t(outputs) * TOKENS), fours = aligned<float>(size_t(num_fours) * TOKENS);
   auto codes = aligned<int8_t>(size_t(num_inputs) * TOKENS);
   std::normal_distribution<float> normal(0, spread);
   for (int i = 0; i < num_inputs * TOKENS; i++) panel.get()[i] = i % 3 == 0 ? (drawn(-300, 300) + 0.5f) / inverse_scale : normal(generator);
@@ -64,12 +66,19 @@ static bool run_one() {
   if (is_spoiled) panel.get()[drawn(0, num_inputs - 1) * TOKENS + at] = drawn(0, 1) ? NAN : -INFINITY;
   Packed packed(weight, outputs, num_inputs, block);
   std::vector<float> bias(outputs, 0.f), scales(outputs, 1.f);
-  std::vector<int32_t> offsets(outputs, 0);
+  std::vector<int32_t> sums(outputs, 0);
+  std::vector<int8_t> dense(size_t(outputs) * num_fours * 4);
   for (int r = 0; r < outputs; r++)
-    for (int k = 0; k < num_inputs; k++) offsets[r] += (128 - zero_point) * weight[size_t(r) * num_inputs + k];
-  const Linear linear{outputs, num_inputs, block, packed.starts.data(), packed.inputs.data(), nullptr, bias.data(), packed.codes.data(), scales.data(), offsets.data(), inverse_scale, zero_point};
+    for (int k = 0; k < num_inputs; k++) {
+      sums[r] += weight[size_t(r) * num_inputs + k];
+      dense[size_t(r) * num_fours * 4 + k] = weight[size_t(r) * num_inputs + k];
+    }
+  const int8_t* dense_codes = drawn(0, 1) ? dense.data() : nullptr;
+  const Linear linear{outputs, num_inputs, block, packed.starts.data(), packed.inputs.data(), nullptr, bias.data(), nullptr, packed.codes.data(), scales.data(), sums.data(), dense_codes, inverse_scale, zero_point};
   for (int i = 0; i < outputs * TOKENS; i++) output.get()[i] = -1234.5f;
-  quantized_linear(linear, panel.get(), output.get(), codes.get(), spoiled.get(), num_tokens);
+  const Operand read = operand_of(linear, codes.get(), spoiled.get());
+  convert(panel.get(), read, num_inputs, num_tokens);
+  quantized_linear(linear, read, kept.get(), fours.get(), {of_floats(output.get()), NONE}, num_tokens);
   for (int r = 0; r < outputs; r++)
     for (int t = 0; t < TOKENS; t++) {
       const float found = output.get()[r * TOKENS + t];

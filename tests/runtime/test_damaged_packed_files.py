@@ -75,6 +75,14 @@ DAMAGES: dict[str, tuple[Change, str]] = {
         lambda h, t: h["shape"].update(activation="tanh"),
         "function is 'tanh', known are",
     ),
+    "another dtype of attention": (
+        lambda h, t: h["shape"].update(attention="float16"),
+        "metadata, shape.attention: Input should be 'float32' or 'bfloat16', got 'float16'",
+    ),
+    "no dtype of attention": (
+        lambda h, t: h["shape"].pop("attention"),
+        "metadata, shape.attention: Field required",
+    ),
     "a setting more": (lambda h, t: h.update(more=1), "metadata, more: Extra inputs are not permitted"),
     "no layers": (lambda h, t: h.update(layers=[]), "0 layers of hidden size 48"),
     "a layer that is not named": (lambda h, t: h["layers"].pop(), "has tensors of layer 1, attention_bias"),
@@ -219,6 +227,9 @@ SPARSE_MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "floats": lambda: SparseModel.from_model(pruned(MODELS["distilbert that labels tokens"](), 0.8)),
     "dense": lambda: SparseModel.from_model(pruned(MODELS["bert without a head"](), 0.3)),
     "int8": in_int8,
+    "bfloat16": lambda: SparseModel.from_model(
+        pruned(MODELS["bert without a head"](), 0.8), dtype=torch.bfloat16
+    ),
 }
 
 

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.runtime import engine
+from sparsezoo_hub.runtime.packed_bfloat import pack_bfloat
 from sparsezoo_hub.runtime.packed_encoder import EncoderShape, PackedEncoder, PackedLayer
-from sparsezoo_hub.runtime.packed_linear import PackedLinear, pack_linear
+from sparsezoo_hub.runtime.packed_int8 import pack_int8
+from sparsezoo_hub.runtime.packed_linear import AnyLinear, pack_linear
 from sparsezoo_hub.runtime.torch_encoder import torch_encode
 
 
@@ -90,7 +92,7 @@ def test_the_kernels_compute_what_torch_computes(
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
 
 
-def broken(linear: PackedLinear, **changes: object) -> PackedLinear:
+def broken(linear: AnyLinear, **changes: object) -> AnyLinear:
     return dataclasses.replace(linear, **changes)
 
 
@@ -115,6 +117,20 @@ def test_packed_weights_that_would_lead_outside_are_refused() -> None:
     cases["outside of its block of 20"] = broken(good, inputs=far)
     for words, linear in cases.items():
         with pytest.raises(PackageError, match=f"x: .*{words}.*export the model again"):
+            linear.check("x")
+
+
+def test_starts_of_fewer_rows_than_there_are_biases_are_refused() -> None:
+    weight, bias, more = sparse_weight(6, 50, 0.2, seed=1), torch.zeros(6), {"bias": torch.zeros(60)}
+    codes = (100 * weight).to(torch.int8)
+    int8 = pack_int8(codes, torch.ones(6), bias, 0.5, 4)
+    scales = {"scales": torch.ones(60), "sums": torch.zeros(60, dtype=torch.int32)}
+    for linear in (
+        broken(pack_linear(weight, bias), **more),
+        broken(pack_bfloat(weight, bias), **more),
+        broken(int8, **more, **scales),
+    ):
+        with pytest.raises(PackageError, match=r"x: .*export the model again"):
             linear.check("x")
 
 

@@ -1,6 +1,10 @@
-"""Int8 models in the engine, against transformers with torch's fake quantization."""
+"""Int8 models in the engine, against transformers with torch's fake quantization.
+
+That rounds nothing in attention: where the two are to be the same, attention is in float32 here too.
+"""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -18,10 +22,17 @@ from engine_case import (
 from torch import Tensor
 from transformers import BertModel, PreTrainedModel
 
-from sparsezoo_hub.core.fake_quantization import apply_ranges, begin_step, fake_quantize, learn_ranges
+from sparsezoo_hub.core.fake_quantization import (
+    LayerRanges,
+    apply_ranges,
+    begin_step,
+    fake_quantize,
+    learn_ranges,
+)
 from sparsezoo_hub.errors import QuantizationError
 from sparsezoo_hub.runtime import SparseModel, engine
-from sparsezoo_hub.runtime.packed_encoder import LINEARS, PackedLayer, pack_encoder
+from sparsezoo_hub.runtime.encoder_packing import pack_encoder
+from sparsezoo_hub.runtime.packed_encoder import LINEARS, PackedLayer
 from sparsezoo_hub.runtime.packed_int8 import PackedInt8
 from sparsezoo_hub.runtime.packed_linear import PackedLinear, PackedParts
 
@@ -31,6 +42,10 @@ LENGTHS = [64, 3, 130, 1, 33, 70]
 CLOSE, CLOSE_IN_THE_MEAN = 3e-2, 1e-3
 QUERY = "encoder.layer.0.attention.self.query.weight"
 UP = "encoder.layer.0.intermediate.dense.weight"
+
+
+def exactly_int8(model: PreTrainedModel, ranges: Mapping[str, LayerRanges] | None = None) -> PreTrainedModel:
+    return SparseModel.from_model(model, ranges, attention=torch.float32)
 
 
 def packed_layers(sparse: PreTrainedModel) -> tuple[PackedLayer, ...]:
@@ -72,7 +87,7 @@ def test_every_architecture_gives_what_the_rounded_model_gives(
     monkeypatch.setenv(engine.VARIABLE, instructions)
     torch.manual_seed(0)
     model = rounded(pruned(MODELS[name](), sparsity), per_channel=per_channel)
-    sparse = SparseModel.from_model(model)
+    sparse = exactly_int8(model)
     batch = ragged(LENGTHS, model.config.pad_token_id)
     assert_close(sparse(**batch), model(**batch), batch["attention_mask"])
 
@@ -83,17 +98,36 @@ def test_rounding_is_far_more_than_what_the_engine_is_off(bert: PreTrainedModel)
     exact = bert(**batch)
     model = rounded(copy.deepcopy(bert))
     mask, theirs = batch["attention_mask"], model(**batch)[0]
-    off = mean_difference(SparseModel.from_model(model)(**batch)[0], theirs, mask)
+    off = mean_difference(exactly_int8(model)(**batch)[0], theirs, mask)
     assert off < 0.02 * mean_difference(theirs, exact[0], mask)
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+@torch.no_grad()
+def test_attention_is_in_bfloat16_if_nothing_is_said_and_adds_less_than_rounding_to_int8_does(
+    bert: PreTrainedModel, instructions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engine.VARIABLE, instructions)
+    batch = ragged([90, 120], 0)
+    exact = bert(**batch)[0]
+    model = rounded(copy.deepcopy(bert))
+    mask, theirs = batch["attention_mask"], model(**batch)[0]
+    sparse = SparseModel.from_model(model)
+    assert sparse.encoder.encoder.shape.attention == "bfloat16"
+    assert exactly_int8(model).encoder.encoder.shape.attention == "float32"
+    ours = sparse(**batch)[0]
+    own_error = mean_difference(theirs, exact, mask)
+    assert mean_difference(ours, theirs, mask) < 0.5 * own_error
+    assert mean_difference(ours, exact, mask) < 1.1 * own_error
 
 
 @torch.no_grad()
 def test_ranges_that_are_given_and_ranges_that_a_model_has_are_the_same(bert: PreTrainedModel) -> None:
     ranges = ranges_of(bert)
     batch = ragged([40, 9], 0)
-    given = SparseModel.from_model(bert, ranges)(**batch).last_hidden_state
+    given = exactly_int8(bert, ranges)(**batch).last_hidden_state
     apply_ranges(bert, ranges)
-    assert torch.equal(given, SparseModel.from_model(bert)(**batch).last_hidden_state)
+    assert torch.equal(given, exactly_int8(bert)(**batch).last_hidden_state)
 
 
 @torch.no_grad()
@@ -103,9 +137,20 @@ def test_a_layer_that_only_watches_is_computed_in_floats(bert: PreTrainedModel) 
     learn_ranges(layers, rounding=False)
     begin_step(layers)
     bert.train()(**batch)
-    sparse = SparseModel.from_model(bert.eval())
+    sparse = exactly_int8(bert.eval())
     assert all(isinstance(layer.up, PackedLinear) for layer in packed_layers(sparse))
     assert worst_difference(sparse(**batch), bert(**batch), batch["attention_mask"]) < 1e-5
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+@torch.no_grad()
+def test_a_feed_forward_network_may_be_far_narrower_than_the_rest(
+    instructions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engine.VARIABLE, instructions)
+    model = rounded(pruned(BertModel(bert_config(hidden_act="relu", intermediate_size=5)), 0.8))
+    batch = ragged([70, 9, 33], 0)
+    assert_close(exactly_int8(model)(**batch), model(**batch), batch["attention_mask"])
 
 
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
@@ -117,7 +162,7 @@ def test_layers_without_ranges_stay_floats(
     all_ranges = ranges_of(bert)
     ranges = {name: each for name, each in all_ranges.items() if name not in (QUERY, UP)}
     apply_ranges(bert, ranges)
-    sparse = SparseModel.from_model(bert)
+    sparse = exactly_int8(bert)
     first, second = packed_layers(sparse)
     assert isinstance(first.projections, PackedParts)
     assert [type(part) for part in first.projections.parts] == [PackedLinear, PackedInt8, PackedInt8]
@@ -139,7 +184,7 @@ def test_queries_keys_and_values_are_each_rounded_by_their_own_ranges(
             key = f"encoder.layer.{layer}.attention.self.{name}.weight"
             ranges[key] = replace(ranges[key], input_scale=ranges[key].input_scale * factor)
     apply_ranges(bert, ranges)
-    sparse = SparseModel.from_model(bert)
+    sparse = exactly_int8(bert)
     projections = packed_layers(sparse)[0].projections
     assert isinstance(projections, PackedParts)
     assert [part.num_outputs for part in projections.parts] == [48, 48, 48]
@@ -153,7 +198,7 @@ def test_the_number_of_threads_changes_no_bit(
     bert: PreTrainedModel, instructions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
-    sparse = SparseModel.from_model(rounded(bert))
+    sparse = exactly_int8(rounded(bert))
     assert same_for_any_threads(sparse, ragged([100, 7, 64, 33], 0))
 
 
@@ -164,7 +209,7 @@ def test_what_is_no_number_spoils_its_own_sequence_only(
     bert: PreTrainedModel, value: float, instructions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
-    sparse = SparseModel.from_model(rounded(bert)).encoder
+    sparse = exactly_int8(rounded(bert)).encoder
     embedded = torch.randn(3, 70, 48, generator=torch.Generator().manual_seed(0))
     clean = sparse(embedded).last_hidden_state
     embedded[1, 40, 7] = value
@@ -175,7 +220,7 @@ def test_what_is_no_number_spoils_its_own_sequence_only(
 
 @torch.no_grad()
 def test_values_beyond_the_range_take_its_ends_however_large_they_are(bert: PreTrainedModel) -> None:
-    layers = SparseModel.from_model(rounded(bert)).encoder.encoder.layers
+    layers = exactly_int8(rounded(bert)).encoder.encoder.layers
     up = layers[0].up
     inputs = torch.tensor([[1e30], [-1e30]]).expand(2, 48).contiguous()
     ends = torch.tensor([255 - up.zero_point, -up.zero_point])[:, None]

@@ -1,4 +1,5 @@
-// Which of the compiled instruction sets is used: the one that Python names.
+// Which of the compiled instruction sets is used: the one that Python names. WITH_<name> says that a set was compiled,
+// besides the portable one: an older compiler may not know all of them.
 #include "interface.h"
 
 #include <cstring>
@@ -9,10 +10,9 @@
   bool run_encoder(const Encoder&, const float*, float*, const int32_t*, int32_t);                            \
   }
 DECLARE(portable)
-#if defined(__x86_64__)
 DECLARE(avx2)
 DECLARE(avx512)
-#endif
+DECLARE(avx512_bf16)
 
 namespace {
 
@@ -22,10 +22,21 @@ struct InstructionSet {
   decltype(&portable::run_encoder) run;
 };
 
+#ifdef WITH_avx512
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 const InstructionSet* instruction_sets() {
   static const InstructionSet sets[] = {
-#if defined(__x86_64__)
-      {"avx512", bool(__builtin_cpu_supports("avx512f")) && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"), avx512::run_encoder},
+#ifdef WITH_avx512_bf16
+      {"avx512_bf16", has_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16"), avx512_bf16::run_encoder},
+#endif
+#ifdef WITH_avx512
+      {"avx512", has_avx512(), avx512::run_encoder},
+#endif
+#ifdef WITH_avx2
       {"avx2", bool(__builtin_cpu_supports("avx2")) && __builtin_cpu_supports("fma"), avx2::run_encoder},
 #endif
       {"portable", true, portable::run_encoder},

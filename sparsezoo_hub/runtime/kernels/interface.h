@@ -5,22 +5,26 @@
 
 extern "C" {
 
-// One linear layer, of one of three forms.
+// One linear layer, of one of four forms.
 //   dense: `values` is [num_outputs][num_inputs], `starts` is null
 //   sparse: the input features are cut into blocks of `block`, and in each block rows are compressed (see
 //     sparse_linear.h)
+//   bfloat16: `bfloats` is there; likewise, in groups of two (see bfloat_linear.h)
 //   int8: `scales` is there; likewise, in groups of four (see quantized_linear.h). An output feature is
-//     scales * (offsets + sum of codes * (code of the input - 128)) + bias, where the input has the code
-//     round(input * inverse_scale) + zero_point, and offsets are (128 - zero_point) * sum of codes.
+//     scales * (sum of codes * (code of the input - zero_point)) + bias, where the input has the code
+//     round(input * inverse_scale) + zero_point; `sums` are those of the codes of an output feature. Where most codes
+//     are not 0, `dense_codes` has them as well, [num_outputs][num_inputs, filled up to a multiple of 4].
 struct Linear {
   int32_t num_outputs, num_inputs, block;
   const int32_t* starts;
   const uint16_t* inputs;
   const float* values;
   const float* bias;
+  const uint16_t* bfloats;
   const int8_t* codes;
   const float* scales;
-  const int32_t* offsets;
+  const int32_t* sums;
+  const int8_t* dense_codes;
   float inverse_scale;
   int32_t zero_point;
 };
@@ -38,8 +42,9 @@ struct Layer {
   const float *attention_gain, *attention_bias, *output_gain, *output_bias;  // of the two LayerNorms
 };
 
+// Where `may_round_attention` is 1, the products of attention are those of bfloat16 on processors that have them.
 struct Encoder {
-  int32_t num_layers, hidden_size, intermediate_size, num_heads, activation;
+  int32_t num_layers, hidden_size, intermediate_size, num_heads, activation, may_round_attention;
   float epsilon;
   const Layer* layers;
 };

@@ -1,0 +1,94 @@
+// A sparse bfloat16 weight times a panel. The weight is cut into blocks of input features, and rows are compressed in
+// each, as in sparse_linear.h. Nonzeros come in groups of two: `starts` counts groups, and a group has two entries in
+// `inputs` and in `bfloats`; the second may be 0. Where the processor multiplies bfloat16, the panel is rounded to it;
+// elsewhere weights are widened.
+#pragma once
+#include "forms.h"
+
+namespace KERNELS {
+
+#if HAS_BFLOATS
+
+// For 32 * HALVES tokens. Between blocks, `so_far` ([num_outputs][64 tokens]) holds the sums.
+template <int HALVES>
+inline void bfloat_rows(const Linear& weight, const Operand& input, float* so_far, const Output& output, int vectors) {
+  constexpr int SUMS = 2 * HALVES;
+  const int rows = weight.num_outputs, blocks = (weight.num_inputs + weight.block - 1) / weight.block;
+  for (int b = 0; b < blocks; b++) {
+    const uint16_t* x = input.bfloats() + size_t(b) * weight.block * TOKENS;
+    const int32_t* starts = weight.starts + size_t(b) * (rows + 1);
+    for (int r = 0; r < rows; r++) {
+      float* kept = so_far + size_t(r) * TOKENS;
+      Values<SUMS> sums;
+      for (int j = 0; j < SUMS; j++) sums.at[j] = b == 0 ? splat(weight.bias[r]) : load(kept + j * LANES);
+      const int32_t end = starts[r + 1];
+      for (int32_t n = starts[r]; n < end; n++) {
+        const uint16_t* inputs = weight.inputs + size_t(n) * 2;
+        const uint16_t *first = x + size_t(inputs[0]) * TOKENS, *second = x + size_t(inputs[1]) * TOKENS;
+        int32_t two;
+        std::memcpy(&two, weight.bfloats + size_t(n) * 2, 4);
+        const __m512bh values = (__m512bh)_mm512_set1_epi32(two);
+        for (int h = 0; h < HALVES; h++) {
+          const __m512i a = _mm512_load_si512(first + h * 32), c = _mm512_load_si512(second + h * 32);
+          sums.at[2 * h] = (Vec)_mm512_dpbf16_ps((__m512)sums.at[2 * h], (__m512bh)_mm512_unpacklo_epi16(a, c), values);
+          sums.at[2 * h + 1] = (Vec)_mm512_dpbf16_ps((__m512)sums.at[2 * h + 1], (__m512bh)_mm512_unpackhi_epi16(a, c), values);
+        }
+      }
+      if (b + 1 == blocks) {
+        write_output(output, r, 0, sums, vectors);
+        continue;
+      }
+      for (int j = 0; j < SUMS; j++) store(kept + j * LANES, sums.at[j]);
+    }
+  }
+}
+
+inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, const Output& output, int num_tokens) {
+  const int vectors = (num_tokens + LANES - 1) / LANES;
+  if (vectors > 2) bfloat_rows<2>(weight, input, sums, output, vectors);
+  else bfloat_rows<1>(weight, input, sums, output, vectors);
+}
+
+#else
+
+inline float widened(uint16_t bfloat) {
+  const uint32_t bits = uint32_t(bfloat) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+// For VECS vectors of tokens from `offset` on.
+template <int VECS>
+inline void bfloat_rows(const Linear& weight, const float* input, float* so_far, const Output& output, int offset) {
+  const int rows = weight.num_outputs, blocks = (weight.num_inputs + weight.block - 1) / weight.block;
+  for (int b = 0; b < blocks; b++) {
+    const float* x = input + size_t(b) * weight.block * TOKENS + offset;
+    const int32_t* starts = weight.starts + size_t(b) * (rows + 1);
+    for (int r = 0; r < rows; r++) {
+      float* kept = so_far + size_t(r) * TOKENS + offset;
+      Values<VECS> sums;
+      for (int j = 0; j < VECS; j++) sums.at[j] = b == 0 ? splat(weight.bias[r]) : load(kept + j * LANES);
+      for (size_t n = size_t(starts[r]) * 2; n < size_t(starts[r + 1]) * 2; n++) {
+        const float* column = x + size_t(weight.inputs[n]) * TOKENS;
+        const Vec value = splat(widened(weight.bfloats[n]));
+#pragma GCC unroll 8
+        for (int j = 0; j < VECS; j++) sums.at[j] += value * load(column + j * LANES);
+      }
+      if (b + 1 == blocks) {
+        write_output(output, r, offset, sums, VECS);
+        continue;
+      }
+      for (int j = 0; j < VECS; j++) store(kept + j * LANES, sums.at[j]);
+    }
+  }
+}
+
+inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, const Output& output, int num_tokens) {
+  constexpr int AT_ONCE = VECTORS < 8 ? VECTORS : 8;
+  for (int offset = 0; offset < num_tokens; offset += AT_ONCE * LANES) bfloat_rows<AT_ONCE>(weight, input.floats(), sums, output, offset);
+}
+
+#endif
+
+}  // namespace KERNELS
