@@ -50,7 +50,6 @@ from inference_ways import (
     Setting,
     bfloat16_way,
     compiled_way,
-    has_vnni,
     onnxruntime_way,
     openvino_has_bfloat16,
     openvino_way,
@@ -60,6 +59,7 @@ from transformers import BertForQuestionAnswering
 from transformers.utils import logging
 
 from sparsezoo_hub.core.fake_quantization import apply_ranges
+from sparsezoo_hub.packaging.onnx_session import has_vnni
 from sparsezoo_hub.runtime import SparseModel, engine
 from sparsezoo_hub.runtime.latency import Way, in_turns, torch_way
 from sparsezoo_hub.runtime.packed_encoder import LINEARS

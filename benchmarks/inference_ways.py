@@ -5,7 +5,6 @@ import importlib.util
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import onnxruntime
 import torch
 from transformers import BertForQuestionAnswering
 
-from sparsezoo_hub.packaging.onnx_session import EXACT_INT8, run_session
+from sparsezoo_hub.packaging.onnx_session import run_session, session_options
 from sparsezoo_hub.runtime.latency import Batch, Way, torch_way
 
 WORKER = Path(__file__).with_name("deepsparse_worker.py")
@@ -51,22 +50,11 @@ class Setting:
         }
 
 
-@cache
-def has_vnni() -> bool:
-    """Return whether the processor adds four products of bytes in 32 bits, so that nothing is cut off."""
-    cpuinfo = Path("/proc/cpuinfo")
-    words = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "avx512_vnni" in words or "avx_vnni" in words
-
-
 def onnxruntime_way(path: Path, threads: int) -> Way:
     """Return what runs an ONNX file in onnxruntime, with the exact int8 that is fastest here."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options = session_options(threads)
     # Its threads wait busily for more to do, and would take the processor from whose turn is next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not has_vnni():
-        options.add_session_config_entry(*EXACT_INT8)
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(batch: Batch) -> None:

@@ -17,7 +17,7 @@ class ExportFormat(StrEnum):
     SPARSE = "sparse"
 
 
-def export(
+def export(  # noqa: PLR0913 - one option for each thing that can be chosen
     model: ModelReference,
     folder: Annotated[Path, typer.Argument(help="Where the files go; must not exist yet.")],
     text: TextFiles = None,
@@ -27,6 +27,9 @@ def export(
     ] = ExportFormat.ONNX,
     int8: Annotated[
         bool, typer.Option("--int8", help="In int8, by the package's learned ranges, or calibrated on text.")
+    ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="For the sparse engine: the encoder in bfloat16.")
     ] = False,
     per_channel: Annotated[
         bool, typer.Option("--per-channel", help="Calibrate a range for each output feature of a weight.")
@@ -42,12 +45,14 @@ def export(
 
     if per_channel and not int8:
         raise typer.BadParameter("--per-channel is for --int8", param_hint="--per-channel")
+    if bf16 and (int8 or export_format is not ExportFormat.SPARSE):
+        raise typer.BadParameter("--bf16 is for --format sparse without --int8", param_hint="--bf16")
     if folder.exists():
         raise PackageError(f"{folder} exists: choose another folder, or delete it")
     stored = local_folder(model, revision=revision, token=token)
     quiet_loading()
     if export_format is ExportFormat.SPARSE:
-        _to_sparse(stored, text, folder, int8=int8, per_channel=per_channel, as_json=as_json)
+        _to_sparse(stored, text, folder, int8=int8, bf16=bf16, per_channel=per_channel, as_json=as_json)
     elif int8:
         _to_int8(stored, text, folder, per_channel=per_channel, as_json=as_json)
     else:
@@ -91,7 +96,14 @@ def _to_int8(
 
 
 def _to_sparse(
-    stored: Path, text: list[Path] | None, folder: Path, *, int8: bool, per_channel: bool, as_json: bool
+    stored: Path,
+    text: list[Path] | None,
+    folder: Path,
+    *,
+    int8: bool,
+    bf16: bool,
+    per_channel: bool,
+    as_json: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -99,7 +111,7 @@ def _to_sparse(
     from sparsezoo_hub.cli.stored_model import sample_texts
     from sparsezoo_hub.packaging.int8_parity import Int8Parity
 
-    done = export_sparse(stored, sample_texts(text), folder, int8=int8, per_channel=per_channel)
+    done = export_sparse(stored, sample_texts(text), folder, int8=int8, bf16=bf16, per_channel=per_channel)
     parity = done.parity
     if as_json:
         method = {} if done.method is None else {"method": done.method}

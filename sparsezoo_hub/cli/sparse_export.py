@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from sparsezoo_hub.cli.int8_export import found_ranges
@@ -41,7 +42,7 @@ class SparseExport:
 
 
 def export_sparse(
-    stored: Path, texts: Sequence[str], folder: Path, *, int8: bool, per_channel: bool
+    stored: Path, texts: Sequence[str], folder: Path, *, int8: bool, bf16: bool, per_channel: bool
 ) -> SparseExport:
     """Write a model for the sparse engine, as it is loaded again compared with PyTorch.
 
@@ -53,6 +54,7 @@ def export_sparse(
         texts: real inputs to compare on, and to calibrate on where there are no ranges.
         folder: is created, whole or not at all.
         int8: whether to compute in int8.
+        bf16: whether to compute in bfloat16, if not in int8.
         per_channel: whether a calibration finds a range for each output feature of a weight.
 
     Raises:
@@ -66,13 +68,14 @@ def export_sparse(
     batches = tokenized_batches(model, tokenizer, texts)
     found = found_ranges(stored, model, batches, per_channel=per_channel) if int8 else None
     with placed(folder) as staging:
-        SparseModel.from_model(model, found.ranges if found else None).save_pretrained(staging)
+        ranges, dtype = found.ranges if found else None, torch.bfloat16 if bf16 else None
+        SparseModel.from_model(model, ranges, dtype=dtype).save_pretrained(staging)
         _save_tokenizer(tokenizer, folder, staging)
         sparse = SparseModel.from_pretrained(staging)
         parity = (
             check_sparse_int8(model, found.ranges, sparse, batches, len(texts))
             if found
-            else check_sparse(model, sparse, batches, len(texts))
+            else check_sparse(model, sparse, batches, len(texts), is_rounded=bf16)
         )
     if package is not None:
         list_added(package, SPARSE_FOLDER)

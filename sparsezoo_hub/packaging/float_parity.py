@@ -27,7 +27,11 @@ class FloatParity:
 
 
 def float_parity(
-    largest: float, batches: Sequence[Mapping[str, Tensor]], num_texts: int, what: str
+    largest: float,
+    batches: Sequence[Mapping[str, Tensor]],
+    num_texts: int,
+    what: str,
+    tolerance: float = TOLERANCE,
 ) -> FloatParity:
     """Return the parity of a runtime whose outputs differ by at most ``largest``.
 
@@ -36,13 +40,14 @@ def float_parity(
         batches: that were compared on.
         num_texts: in them.
         what: the runtime, for the message.
+        tolerance: the largest difference that is allowed.
 
     Raises:
-        PackageError: if ``largest`` is above ``TOLERANCE``, or not a number.
+        PackageError: if ``largest`` is above it, or not a number.
     """
-    if not largest <= TOLERANCE:  # also refuses nan
+    if not largest <= tolerance:  # also refuses nan
         raise PackageError(
-            f"{what} differs from PyTorch by {largest:.3g} on {num_texts} texts, the limit is {TOLERANCE:g}; "
+            f"{what} differs from PyTorch by {largest:.3g} on {num_texts} texts, the limit is {tolerance:g}; "
             "export a float32 model, and report this if it is one"
         )
     return FloatParity(
@@ -51,4 +56,5 @@ def float_parity(
         num_batches=len(batches),
         num_padded=sum(bool((batch["attention_mask"] == 0).any()) for batch in batches),
         longest=max(batch["input_ids"].shape[1] for batch in batches),
+        tolerance=tolerance,
     )

@@ -7,13 +7,21 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from sparsezoo_hub.core.fake_quantization import LayerRanges
-from sparsezoo_hub.packaging.float_parity import FloatParity, float_parity
+from sparsezoo_hub.packaging.float_parity import TOLERANCE, FloatParity, float_parity
 from sparsezoo_hub.packaging.int8_parity import Int8Parity, check_int8_outputs
 from sparsezoo_hub.packaging.onnx_export import Inputs, model_outputs
 
+# bfloat16 has 8 bits: 2^-9 of a value is lost at the most, which the layers add up.
+BFLOAT_TOLERANCE = 3e-2
+
 
 def check_sparse(
-    model: PreTrainedModel, sparse: PreTrainedModel, batches: Sequence[Inputs], num_texts: int
+    model: PreTrainedModel,
+    sparse: PreTrainedModel,
+    batches: Sequence[Inputs],
+    num_texts: int,
+    *,
+    is_rounded: bool = False,
 ) -> FloatParity:
     """Return how close a sparse model is to the one that it was made of.
 
@@ -22,16 +30,21 @@ def check_sparse(
         sparse: of ``SparseModel``.
         batches: of ``tokenized_batches``.
         num_texts: in them.
+        is_rounded: whether it computes in bfloat16.
 
     Raises:
-        PackageError: if an output differs by more than ``TOLERANCE``.
+        PackageError: if an output differs by more than ``TOLERANCE``; of one that is rounded, by more than
+            ``BFLOAT_TOLERANCE`` of the largest output.
     """
+    expected = [kept_outputs(model, batch) for batch in batches]
     differences = [
-        np.abs(found - expected).max(initial=0)
-        for batch in batches
-        for found, expected in zip(kept_outputs(sparse, batch), kept_outputs(model, batch), strict=True)
+        np.abs(one - other).max(initial=0)
+        for batch, theirs in zip(batches, expected, strict=True)
+        for one, other in zip(kept_outputs(sparse, batch), theirs, strict=True)
     ]
-    return float_parity(float(np.max(differences)), batches, num_texts, "the sparse engine")
+    largest = max(float(np.abs(each).max(initial=0)) for theirs in expected for each in theirs)
+    tolerance = BFLOAT_TOLERANCE * largest if is_rounded else TOLERANCE
+    return float_parity(float(np.max(differences)), batches, num_texts, "the sparse engine", tolerance)
 
 
 def check_sparse_int8(

@@ -105,6 +105,30 @@ def test_int8_is_by_the_learned_ranges_or_calibrated(
     assert kinds(tmp_path / "learned") == {"int8"}
 
 
+def test_in_bfloat16_it_is_smaller_and_close_within_the_rounding(
+    run: Run, written: Path, text: Path, tmp_path: Path
+) -> None:
+    options = ("--format", "sparse", "--text", text, "--json")
+    sizes = {}
+    for name, chosen in (("floats", ()), ("bfloats", ("--bf16",))):
+        code, out, err = run("export", written, tmp_path / name, *options, *chosen)
+        assert (code, err) == (0, "")
+        sizes[name] = json.loads(out)["size"]
+    assert kinds(tmp_path / "bfloats") == {"bfloat16"}
+    assert sizes["bfloats"] < sizes["floats"]
+    assert 0 < json.loads(out)["max_abs_diff"] < json.loads(out)["tolerance"]
+
+
+@pytest.mark.parametrize("options", [("--format", "onnx"), ("--format", "sparse", "--int8")])
+def test_bfloat16_is_for_the_sparse_engine_and_instead_of_int8(
+    run: Run, written: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    code, _, err = run("export", written, tmp_path / "packed", "--bf16", *options)
+    assert code == 2
+    assert "without --int8" in " ".join(err.split())
+    assert not (tmp_path / "packed").exists()
+
+
 def test_an_unknown_format_is_refused_with_those_that_there_are(
     run: Run, written: Path, tmp_path: Path
 ) -> None:
