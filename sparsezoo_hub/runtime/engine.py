@@ -35,6 +35,7 @@ class Linear(ctypes.Structure):
         ("values", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("bfloats", ctypes.c_void_p),
+        ("dense_bfloats", ctypes.c_void_p),
         ("codes", ctypes.c_void_p),
         ("scales", ctypes.c_void_p),
         ("sums", ctypes.c_void_p),

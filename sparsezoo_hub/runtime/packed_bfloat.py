@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.row_blocks import (
+    DENSEST,
     cut,
     form_problem,
     joined,
@@ -71,7 +72,15 @@ class PackedBfloat(StoredLinear):
             inputs=self.inputs.data_ptr(),
             bias=self.bias.data_ptr(),
             bfloats=self.values.data_ptr(),
+            dense_bfloats=None if self.dense_values is None else self.dense_values.data_ptr(),
         )
+
+    @functools.cached_property
+    def dense_values(self) -> Tensor | None:
+        """The weight with inputs filled up to whole groups, if most entries are not 0; else None."""
+        if int(self.values.count_nonzero()) <= DENSEST * self.num_outputs * self.num_inputs:
+            return None
+        return F.pad(self.weight(), (0, -self.num_inputs % GROUP)).contiguous()
 
     def multiply(self, inputs: Tensor) -> Tensor:
         """Return the products in torch, inputs not rounded: (num_tokens, num_outputs) float32.

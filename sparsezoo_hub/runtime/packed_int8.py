@@ -13,6 +13,7 @@ from torch import Tensor
 from sparsezoo_hub.core.fake_quantization import LARGEST_CODE
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.row_blocks import (
+    DENSEST,
     cut,
     form_problem,
     joined,
@@ -28,8 +29,6 @@ INT8 = "int8"
 INT8_BLOCK = 768
 # Nonzeros that are multiplied at once.
 GROUP = 4
-# A weight of more nonzeros than this share is multiplied as it is, where that is faster.
-DENSEST = 0.4
 # Activations have codes from 0 to this.
 _LARGEST_INPUT = 255
 _MOST = 2**31 - 1
@@ -83,7 +82,7 @@ class PackedInt8(StoredLinear):
         """The weight's codes with inputs filled up to whole groups, if most are not 0; else None."""
         if int(self.codes.count_nonzero()) <= DENSEST * self.num_outputs * self.num_inputs:
             return None
-        return F.pad(self.weight_codes(), (0, -self.num_inputs % GROUP))
+        return F.pad(self.weight_codes(), (0, -self.num_inputs % GROUP)).contiguous()
 
     @property
     def inverse_scale(self) -> float:

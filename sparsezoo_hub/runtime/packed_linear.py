@@ -12,8 +12,9 @@ from torch import Tensor
 from sparsezoo_hub.errors import PackageError
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.packed_bfloat import BFLOAT16, PackedBfloat
-from sparsezoo_hub.runtime.packed_int8 import DENSEST, INT8, PackedInt8
+from sparsezoo_hub.runtime.packed_int8 import INT8, PackedInt8
 from sparsezoo_hub.runtime.row_blocks import (
+    DENSEST,
     cut,
     form_problem,
     joined,

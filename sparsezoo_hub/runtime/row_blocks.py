@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# A weight of more nonzeros than this share is multiplied as it is, where that is faster.
+DENSEST = 0.4
 # Input features to a block are fewer: there is no maximum of uint16, so that they are compared as int16.
 _MOST_OF_BLOCK = 2**15
 _MOST_INPUTS = 2**31

@@ -74,7 +74,7 @@ static bool run_one() {
       dense[size_t(r) * num_fours * 4 + k] = weight[size_t(r) * num_inputs + k];
     }
   const int8_t* dense_codes = drawn(0, 1) ? dense.data() : nullptr;
-  const Linear linear{outputs, num_inputs, block, packed.starts.data(), packed.inputs.data(), nullptr, bias.data(), nullptr, packed.codes.data(), scales.data(), sums.data(), dense_codes, inverse_scale, zero_point};
+  const Linear linear{outputs, num_inputs, block, packed.starts.data(), packed.inputs.data(), nullptr, bias.data(), nullptr, nullptr, packed.codes.data(), scales.data(), sums.data(), dense_codes, inverse_scale, zero_point};
   for (int i = 0; i < outputs * TOKENS; i++) output.get()[i] = -1234.5f;
   const Operand read = operand_of(linear, codes.get(), spoiled.get());
   convert(panel.get(), read, num_inputs, num_tokens);

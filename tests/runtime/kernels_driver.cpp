@@ -73,7 +73,7 @@ struct Memory {
     const int8_t* sparse_codes = codes.back().data();
     const int32_t* sums = starts.emplace_back(std::vector<int32_t>(outputs, drawn(-1000, 1000))).data();
     const int8_t* dense_codes = drawn(0, 1) ? codes.emplace_back(std::vector<int8_t>(size_t(outputs) * ((num_inputs + 3) / 4 * 4), 3)).data() : nullptr;
-    return Linear{outputs, num_inputs, block, first, inputs.back().data(), nullptr, bias, nullptr, sparse_codes, scales, sums, dense_codes, 30.f, drawn(0, 255)};
+    return Linear{outputs, num_inputs, block, first, inputs.back().data(), nullptr, bias, nullptr, nullptr, sparse_codes, scales, sums, dense_codes, 30.f, drawn(0, 255)};
   }
 
   Linear bfloat_linear(int outputs, int num_inputs, double density) {
@@ -97,7 +97,9 @@ struct Memory {
     const float* bias = keep(::normal(outputs));
     inputs.push_back(features), bfloats.push_back(weights);
     const int32_t* first = starts.emplace_back(begin).data();
-    return Linear{outputs, num_inputs, block, first, inputs.back().data(), nullptr, bias, bfloats.back().data(), nullptr, nullptr, nullptr, nullptr, 0, 0};
+    const uint16_t* sparse = bfloats.back().data();
+    const uint16_t* dense = drawn(0, 1) ? bfloats.emplace_back(std::vector<uint16_t>(size_t(outputs) * ((num_inputs + 1) / 2 * 2), 0x3d00)).data() : nullptr;
+    return Linear{outputs, num_inputs, block, first, inputs.back().data(), nullptr, bias, sparse, dense, nullptr, nullptr, nullptr, nullptr, 0, 0};
   }
 
   Linear linear(int outputs, int inputs_, double density) {
@@ -105,7 +107,7 @@ struct Memory {
     if (density >= 1) {
       std::vector<float> weight = normal(size_t(outputs) * inputs_);
       for (float& value : weight) value /= std::sqrt(float(inputs_));
-      return Linear{outputs, inputs_, 0, nullptr, nullptr, keep(weight), bias, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0};
+      return Linear{outputs, inputs_, 0, nullptr, nullptr, keep(weight), bias, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0};
     }
     const int block = drawn(1, inputs_ + 3);
     std::bernoulli_distribution is_kept(density);
@@ -121,7 +123,7 @@ struct Memory {
     for (float& value : values) value /= std::sqrt(float(inputs_));
     inputs.push_back(features);
     const int32_t* first = starts.emplace_back(begin).data();
-    return Linear{outputs, inputs_, block, first, inputs.back().data(), keep(values), bias, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0};
+    return Linear{outputs, inputs_, block, first, inputs.back().data(), keep(values), bias, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0};
   }
 };
 

@@ -62,6 +62,7 @@ def test_every_architecture_is_close_with_attention_in_bfloat16(
     name: str, instructions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
+    torch.manual_seed(0)
     model = pruned(MODELS[name](), 0.8)
     sparse = SparseModel.from_model(model, attention=torch.bfloat16)
     assert kinds(sparse) == {PackedLinear}
@@ -77,6 +78,7 @@ def test_every_architecture_is_close_with_layers_in_bfloat16(
     name: str, dtype: torch.dtype | None, instructions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
+    torch.manual_seed(0)
     model = pruned(MODELS[name](), 0.8)
     # Without being asked for, for a model that is in bfloat16 already.
     stored = model if dtype else copy.deepcopy(model).bfloat16()
@@ -95,6 +97,7 @@ def test_heads_of_any_size_are_close(
 ) -> None:
     monkeypatch.setenv(engine.VARIABLE, instructions)
     sizes = {"hidden_size": num_heads * head_size, "num_attention_heads": num_heads}
+    torch.manual_seed(0)
     model = pruned(BertModel(bert_config(**sizes, num_hidden_layers=1)), 0.2)
     sparse = SparseModel.from_model(model, attention=torch.bfloat16)
     for lengths in LENGTHS:

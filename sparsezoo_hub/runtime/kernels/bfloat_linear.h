@@ -3,7 +3,8 @@
 // `inputs` and in `bfloats`; the second may be 0. Where the processor multiplies bfloat16, the panel is rounded to it;
 // elsewhere weights are widened.
 #pragma once
-#include "forms.h"
+#include "bfloat_pairs.h"
+#include "panel_product.h"
 
 namespace KERNELS {
 
@@ -43,9 +44,23 @@ inline void bfloat_rows(const Linear& weight, const Operand& input, float* so_fa
   }
 }
 
-inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, const Output& output, int num_tokens) {
+// Where most weights are not 0.
+inline void dense_bfloat_linear(const Linear& weight, const Operand& input, float* sums, float* pairs, const Output& output, int vectors) {
+  const int num_pairs = (weight.num_inputs + 1) / 2;
+  pair_rows(input.bfloats(), weight.num_inputs, pairs);
+  panel_product<OfBfloats>(reinterpret_cast<const float*>(weight.dense_bfloats), num_pairs, 1, pairs, sums, weight.num_outputs, num_pairs, false, vectors * LANES);
+  for (int r = 0; r < weight.num_outputs; r++) {
+    Values<VECTORS> values;
+    for (int j = 0; j < VECTORS; j++) values.at[j] = load(sums + size_t(r) * TOKENS + j * LANES) + weight.bias[r];
+    write_output(output, r, 0, values, vectors);
+  }
+}
+
+//   sums: scratch, [num_outputs][64]; pairs: scratch, [(num_inputs + 1) / 2][64]
+inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, float* pairs, const Output& output, int num_tokens) {
   const int vectors = (num_tokens + LANES - 1) / LANES;
-  if (vectors > 2) bfloat_rows<2>(weight, input, sums, output, vectors);
+  if (weight.dense_bfloats != nullptr) dense_bfloat_linear(weight, input, sums, pairs, output, vectors);
+  else if (vectors > 2) bfloat_rows<2>(weight, input, sums, output, vectors);
   else bfloat_rows<1>(weight, input, sums, output, vectors);
 }
 
@@ -84,7 +99,7 @@ inline void bfloat_rows(const Linear& weight, const float* input, float* so_far,
   }
 }
 
-inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, const Output& output, int num_tokens) {
+inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, float*, const Output& output, int num_tokens) {
   constexpr int AT_ONCE = VECTORS < 8 ? VECTORS : 8;
   for (int offset = 0; offset < num_tokens; offset += AT_ONCE * LANES) bfloat_rows<AT_ONCE>(weight, input.floats(), sums, output, offset);
 }

@@ -32,10 +32,10 @@ struct Buffer {
 //   scores, pairs: of attention
 //   inner, middle: panels in whatever form
 //   converted: likewise, the input of a layer that reads another form than it is given
-//   sums, fours: of linear layers
+//   sums, groups: of linear layers
 //   spoiled: three times 64, for each of the three panels
 struct Scratch {
-  float *scores, *pairs, *inner, *middle, *converted, *sums, *fours, *spoiled;
+  float *scores, *pairs, *inner, *middle, *converted, *sums, *groups, *spoiled;
 };
 
 void one_linear(const Linear& weight, const Operand& input, const Output& output, const Scratch& scratch, int num_tokens) {
@@ -43,11 +43,11 @@ void one_linear(const Linear& weight, const Operand& input, const Output& output
   if (read.form == Form::FLOATS || input.form != Form::FLOATS) read = input;
   else convert(input.floats(), read, weight.num_inputs, num_tokens);
   if (read.form == Form::CODES) {
-    quantized_linear(weight, read, scratch.sums, scratch.fours, output, num_tokens);
+    quantized_linear(weight, read, scratch.sums, scratch.groups, output, num_tokens);
     return;
   }
   if (weight.bfloats != nullptr) {
-    bfloat_linear(weight, read, scratch.sums, output, num_tokens);
+    bfloat_linear(weight, read, scratch.sums, scratch.groups, output, num_tokens);
     return;
   }
   if (weight.starts != nullptr) {
@@ -156,8 +156,8 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
   find_sequences(starts, num_sequences, num_panels, begins.at, ends.at);
   const Sequences sequences{num_tokens, num_panels, begins.at, ends.at};
   const size_t num_scores = size_t(sequences.most_panels()) * TOKENS * TOKENS, num_pairs = (2 * size_t(hidden / encoder.num_heads) + 34) * TOKENS;
-  const size_t num_fours = (largest / TOKENS + 3) / 4 * TOKENS;
-  const size_t scratch_size = num_scores + num_pairs + inner_panel + panel + largest + largest + num_fours + 3 * TOKENS;
+  const size_t num_groups = (largest / TOKENS + 1) / 2 * TOKENS;
+  const size_t scratch_size = num_scores + num_pairs + inner_panel + panel + largest + largest + num_groups + 3 * TOKENS;
   Buffer<float> states(num_panels * panel), mixed(num_panels * panel), projected(num_panels * panel * 3), scratches(num_threads * scratch_size);
   if (states.at == nullptr || mixed.at == nullptr || projected.at == nullptr || scratches.at == nullptr) return false;
   const Projections projections{projected.at, HAS_BFLOATS && encoder.may_round_attention, panel * 3};
@@ -166,7 +166,7 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
   {
     float* own = scratches.at + omp_get_thread_num() * scratch_size;
     float *pairs = own + num_scores, *inner = pairs + num_pairs, *middle = inner + inner_panel, *converted = middle + panel, *sums = converted + largest;
-    const Scratch scratch{own, pairs, inner, middle, converted, sums, sums + largest, sums + largest + num_fours};
+    const Scratch scratch{own, pairs, inner, middle, converted, sums, sums + largest, sums + largest + num_groups};
 #pragma omp for schedule(dynamic, 1)
     for (int p = 0; p < num_panels; p++) {
       float* state = states.at + p * panel;

@@ -9,7 +9,8 @@ extern "C" {
 //   dense: `values` is [num_outputs][num_inputs], `starts` is null
 //   sparse: the input features are cut into blocks of `block`, and in each block rows are compressed (see
 //     sparse_linear.h)
-//   bfloat16: `bfloats` is there; likewise, in groups of two (see bfloat_linear.h)
+//   bfloat16: `bfloats` is there; likewise, in groups of two (see bfloat_linear.h). Where most are not 0,
+//     `dense_bfloats` has them as well, [num_outputs][num_inputs, filled up to a multiple of 2].
 //   int8: `scales` is there; likewise, in groups of four (see quantized_linear.h). An output feature is
 //     scales * (sum of codes * (code of the input - zero_point)) + bias, where the input has the code
 //     round(input * inverse_scale) + zero_point; `sums` are those of the codes of an output feature. Where most codes
@@ -20,7 +21,7 @@ struct Linear {
   const uint16_t* inputs;
   const float* values;
   const float* bias;
-  const uint16_t* bfloats;
+  const uint16_t *bfloats, *dense_bfloats;
   const int8_t* codes;
   const float* scales;
   const int32_t* sums;
