@@ -5,7 +5,8 @@
 A row of panels for each thing that the files have at least two of: sparsity, batch, sequence length, number
 of threads, number of layers. Its panels are the settings of all others, at most ``--panels`` of them. A point
 is the median over rounds of how many times faster a way was in that round, and the bar through it the range.
-Over batch, length, threads and layers, the engine and DeepSparse are drawn at the highest sparsity.
+Over batch, length, threads and layers, the engine and DeepSparse are drawn at the highest sparsity that all
+settings have.
 """
 
 import argparse
@@ -30,14 +31,15 @@ AXES = {
 }
 PRUNED = ("engine", "DeepSparse")  # the libraries that have pruned models; others have the dense one only
 REFERENCE = ("onnxruntime", "float32")
-MARKERS = {
-    "engine": "o",
-    "DeepSparse": "s",
-    "OpenVINO": "^",
-    "onnxruntime": "v",
-    "torch": "x",
-    "torch.compile": "+",
+COLORS = {
+    "engine": "tab:red",
+    "DeepSparse": "tab:blue",
+    "OpenVINO": "tab:green",
+    "onnxruntime": "black",
+    "torch": "tab:brown",
+    "torch.compile": "tab:olive",
 }
+LINES = {"int8": "-", "bfloat16": "--", "float32": ":", "float32, attention bfloat16": "-."}
 
 Row = dict[str, Any]
 
@@ -88,11 +90,10 @@ def draw(rows: list[Row], path: Path, num_panels: int) -> None:
     size = (4 * columns + 3.5, 3.2 * len(drawn) + 0.5)
     figure, grid = plt.subplots(len(drawn), columns, figsize=size, squeeze=False, layout="constrained")
     ways = sorted({way_of(row) for row in rows}, key=lambda way: (way[0] not in PRUNED, way))
-    colors = dict(zip(ways, mpl.colormaps["tab20"].colors, strict=False))
     handles: dict[str, Any] = {}
     for (axis, panels), line in zip(drawn, grid, strict=True):
         for panel, (title, own) in zip(line, panels, strict=False):
-            handles |= draw_panel(panel, own, axis, colors)
+            handles |= draw_panel(panel, own, axis, ways)
             panel.set_title(title, fontsize=9)
         for panel in line[len(panels) :]:
             panel.set_visible(False)
@@ -106,7 +107,10 @@ def panels_of(rows: list[Row], axis: str) -> list[tuple[str, list[Row]]]:
     """Return the panels of an axis: titles, and the measurements with two values or more on the axis."""
     others = [name for name in SETTING if name != axis]
     groups: dict[tuple[int, ...], list[Row]] = {}
-    highest = max(row["sparsity"] for row in rows)
+    sparsities: dict[tuple[int, ...], set[float]] = {}
+    for row in rows:
+        sparsities.setdefault(setting(row), set()).add(row["sparsity"])
+    highest = max(set.intersection(*sparsities.values()))
     for row in rows:
         if axis == "sparsity" or row["library"] not in PRUNED or row["sparsity"] == highest:
             groups.setdefault(tuple(row[name] for name in others), []).append(row)
@@ -120,17 +124,18 @@ def panels_of(rows: list[Row], axis: str) -> list[tuple[str, list[Row]]]:
     return panels
 
 
-def draw_panel(panel: Axes, rows: list[Row], axis: str, colors: dict[tuple[str, str], Any]) -> dict[str, Any]:
+def draw_panel(panel: Axes, rows: list[Row], axis: str, ways: list[tuple[str, str]]) -> dict[str, Any]:
     """Draw the ways of a panel, and return what stands for each in a legend."""
     handles = {}
     values = sorted({row[axis] for row in rows})
-    for way, color in colors.items():
+    for way in ways:
+        color, line = COLORS[way[0]], LINES[way[1].removesuffix(", x64quantprecision")]
         own = sorted((row for row in rows if way_of(row) == way), key=lambda row: row[axis])
         if not own:
             continue
         medians = [statistics.median(row["ratios"]) for row in own]
         if axis == "sparsity" and way[0] not in PRUNED:  # zeros change nothing
-            handles[" ".join(way)] = panel.axhline(medians[0], color=color, linestyle="--", linewidth=1)
+            handles[" ".join(way)] = panel.axhline(medians[0], color=color, linestyle=line, linewidth=1)
             continue
         ranges = [
             [median - min(row["ratios"]) for median, row in zip(medians, own, strict=True)],
@@ -142,9 +147,10 @@ def draw_panel(panel: Axes, rows: list[Row], axis: str, colors: dict[tuple[str, 
             medians,
             yerr=ranges,
             color=color,
-            marker=MARKERS.get(way[0], "."),
-            markersize=4,
-            linewidth=1,
+            linestyle=line,
+            marker=".",
+            elinewidth=0.5,
+            linewidth=1.3,
         )
     panel.set_xticks(
         range(len(values)), [f"{each:.0%}" if axis == "sparsity" else str(each) for each in values]

@@ -28,6 +28,31 @@ struct Buffer {
   Buffer& operator=(const Buffer&) = delete;
 };
 
+// Memory that a thread keeps for its next call, unless it is much, so that the system need not clear it again.
+struct KeptBuffer {
+  static constexpr size_t MOST = size_t(64) << 20;  // bytes
+  float* at = nullptr;
+  size_t number = 0;
+
+  ~KeptBuffer() { std::free(at); }
+  // Null if there was not enough.
+  float* of(size_t wanted) {
+    if (wanted > number) {
+      give_back();
+      at = static_cast<float*>(std::aligned_alloc(64, (wanted * sizeof(float) + 63) / 64 * 64));
+      number = at == nullptr ? 0 : wanted;
+    }
+    return at;
+  }
+  void give_back() {
+    std::free(at);
+    at = nullptr;
+    number = 0;
+  }
+};
+
+thread_local KeptBuffer kept;
+
 // What a thread needs for itself.
 //   scores, pairs: of attention
 //   inner, middle: panels in whatever form
@@ -158,43 +183,46 @@ bool run_encoder(const Encoder& encoder, const float* input, float* output, cons
   const size_t num_scores = size_t(sequences.most_panels()) * TOKENS * TOKENS, num_pairs = (2 * size_t(hidden / encoder.num_heads) + 34) * TOKENS;
   const size_t num_groups = (largest / TOKENS + 1) / 2 * TOKENS;
   const size_t scratch_size = num_scores + num_pairs + inner_panel + panel + largest + largest + num_groups + 3 * TOKENS;
-  Buffer<float> states(num_panels * panel), mixed(num_panels * panel), projected(num_panels * panel * 3), scratches(num_threads * scratch_size);
-  if (states.at == nullptr || mixed.at == nullptr || projected.at == nullptr || scratches.at == nullptr) return false;
-  const Projections projections{projected.at, HAS_BFLOATS && encoder.may_round_attention, panel * 3};
+  const size_t all_panels = num_panels * panel;
+  float* const states = kept.of(5 * all_panels + num_threads * scratch_size);
+  if (states == nullptr) return false;
+  float *const mixed = states + all_panels, *const projected = mixed + all_panels, *const scratches = projected + 3 * all_panels;
+  const Projections projections{projected, HAS_BFLOATS && encoder.may_round_attention, panel * 3};
 
 #pragma omp parallel num_threads(num_threads)
   {
-    float* own = scratches.at + omp_get_thread_num() * scratch_size;
+    float* own = scratches + omp_get_thread_num() * scratch_size;
     float *pairs = own + num_scores, *inner = pairs + num_pairs, *middle = inner + inner_panel, *converted = middle + panel, *sums = converted + largest;
     const Scratch scratch{own, pairs, inner, middle, converted, sums, sums + largest, sums + largest + num_groups};
 #pragma omp for schedule(dynamic, 1)
     for (int p = 0; p < num_panels; p++) {
-      float* state = states.at + p * panel;
+      float* state = states + p * panel;
       const int tokens = sequences.tokens_of(p);
       to_panel(input + size_t(p) * TOKENS * hidden, state, tokens, hidden);
       // Beyond the last token nothing is computed, but attention multiplies it by 0: it must be finite.
       if (tokens < TOKENS) {
         std::memset(projections.of_panel(p).at, 0, panel * 3 * (projections.are_rounded ? sizeof(uint16_t) : sizeof(float)));
-        std::memset(mixed.at + p * panel, 0, panel * sizeof(float));
+        std::memset(mixed + p * panel, 0, panel * sizeof(float));
       }
       linear(encoder.layers[0].projections, of_floats(state), {projections.of_panel(p), NONE}, scratch, tokens);
     }
     for (int l = 0; l < encoder.num_layers; l++) {
 #pragma omp for schedule(dynamic, 2)
       for (int item = 0; item < num_panels * encoder.num_heads; item++)
-        attend_head(encoder, sequences, item / encoder.num_heads, item % encoder.num_heads, projections, scratch, mixed.at);
+        attend_head(encoder, sequences, item / encoder.num_heads, item % encoder.num_heads, projections, scratch, mixed);
       const Linears* next = l + 1 < encoder.num_layers ? &encoder.layers[l + 1].projections : nullptr;
 #pragma omp for schedule(dynamic, 1)
       for (int p = 0; p < num_panels; p++) {
-        float* state = states.at + p * panel;
+        float* state = states + p * panel;
         const int tokens = sequences.tokens_of(p);
         const Operand copy = next != nullptr ? read_by(*next, scratch.inner, scratch.spoiled + 2 * TOKENS) : of_floats(state);
-        feed_forward(encoder, encoder.layers[l], mixed.at + p * panel, state, copy, scratch, tokens);
+        feed_forward(encoder, encoder.layers[l], mixed + p * panel, state, copy, scratch, tokens);
         if (next != nullptr) linear(*next, copy.form == Form::FLOATS ? of_floats(state) : copy, {projections.of_panel(p), NONE}, scratch, tokens);
         else from_panel(state, output + size_t(p) * TOKENS * hidden, tokens, hidden);
       }
     }
   }
+  if (kept.number * sizeof(float) > KeptBuffer::MOST) kept.give_back();
   return true;
 }
 
