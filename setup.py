@@ -28,6 +28,7 @@ AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
 INSTRUCTION_SETS = {
     "x86_64": [
         ("avx512_bf16", 64, [*AVX512, "-mavx512vnni", "-mavx512bf16"]),
+        ("avx512_vnni", 64, [*AVX512, "-mavx512vnni"]),
         ("avx512", 64, AVX512),
         ("avx2", 32, ["-mavx2", "-mfma"]),
         PORTABLE,

@@ -19,6 +19,7 @@ AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
 SETS = {
     "portable": (16, []),
     "avx2": (32, ["-mavx2", "-mfma"]),
+    "avx512_vnni": (64, [*AVX512, "-mavx512vnni"]),
     "avx512": (64, AVX512),
     "avx512_bf16": (64, [*AVX512, "-mavx512vnni", "-mavx512bf16"]),
 }

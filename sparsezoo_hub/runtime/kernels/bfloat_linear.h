@@ -5,6 +5,7 @@
 #pragma once
 #include "bfloat_pairs.h"
 #include "panel_product.h"
+#include "sparse_linear.h"
 
 namespace KERNELS {
 
@@ -66,42 +67,8 @@ inline void bfloat_linear(const Linear& weight, const Operand& input, float* sum
 
 #else
 
-inline float widened(uint16_t bfloat) {
-  const uint32_t bits = uint32_t(bfloat) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
-// For VECS vectors of tokens from `offset` on.
-template <int VECS>
-inline void bfloat_rows(const Linear& weight, const float* input, float* so_far, const Output& output, int offset) {
-  const int rows = weight.num_outputs, blocks = (weight.num_inputs + weight.block - 1) / weight.block;
-  for (int b = 0; b < blocks; b++) {
-    const float* x = input + size_t(b) * weight.block * TOKENS + offset;
-    const int32_t* starts = weight.starts + size_t(b) * (rows + 1);
-    for (int r = 0; r < rows; r++) {
-      float* kept = so_far + size_t(r) * TOKENS + offset;
-      Values<VECS> sums;
-      for (int j = 0; j < VECS; j++) sums.at[j] = b == 0 ? splat(weight.bias[r]) : load(kept + j * LANES);
-      for (size_t n = size_t(starts[r]) * 2; n < size_t(starts[r + 1]) * 2; n++) {
-        const float* column = x + size_t(weight.inputs[n]) * TOKENS;
-        const Vec value = splat(widened(weight.bfloats[n]));
-#pragma GCC unroll 8
-        for (int j = 0; j < VECS; j++) sums.at[j] += value * load(column + j * LANES);
-      }
-      if (b + 1 == blocks) {
-        write_output(output, r, offset, sums, VECS);
-        continue;
-      }
-      for (int j = 0; j < VECS; j++) store(kept + j * LANES, sums.at[j]);
-    }
-  }
-}
-
 inline void bfloat_linear(const Linear& weight, const Operand& input, float* sums, float*, const Output& output, int num_tokens) {
-  constexpr int AT_ONCE = VECTORS < 8 ? VECTORS : 8;
-  for (int offset = 0; offset < num_tokens; offset += AT_ONCE * LANES) bfloat_rows<AT_ONCE>(weight, input.floats(), sums, output, offset);
+  sparse_linear<2>(weight, weight.bfloats, input.floats(), sums, output, num_tokens);
 }
 
 #endif

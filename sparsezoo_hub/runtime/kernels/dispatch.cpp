@@ -12,6 +12,7 @@
 DECLARE(portable)
 DECLARE(avx2)
 DECLARE(avx512)
+DECLARE(avx512_vnni)
 DECLARE(avx512_bf16)
 
 namespace {
@@ -32,6 +33,9 @@ const InstructionSet* instruction_sets() {
   static const InstructionSet sets[] = {
 #ifdef WITH_avx512_bf16
       {"avx512_bf16", has_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16"), avx512_bf16::run_encoder},
+#endif
+#ifdef WITH_avx512_vnni
+      {"avx512_vnni", has_avx512() && __builtin_cpu_supports("avx512vnni"), avx512_vnni::run_encoder},
 #endif
 #ifdef WITH_avx512
       {"avx512", has_avx512(), avx512::run_encoder},

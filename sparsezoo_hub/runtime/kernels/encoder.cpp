@@ -76,7 +76,7 @@ void one_linear(const Linear& weight, const Operand& input, const Output& output
     return;
   }
   if (weight.starts != nullptr) {
-    sparse_linear(weight, read.floats(), scratch.sums, output, num_tokens);
+    sparse_linear<1>(weight, weight.values, read.floats(), scratch.sums, output, num_tokens);
     return;
   }
   for (int r = 0; r < weight.num_outputs; r++)
