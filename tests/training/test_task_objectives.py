@@ -77,7 +77,7 @@ def test_neither_the_loss_nor_the_distance_to_a_teacher_depends_on_padding(kind:
             pairs = zip(own.predictions, taught.predictions, strict=True)
             distances = [distillation_loss(one.logits, two.logits, temperature) for one, two in pairs]
             found.append((float(task_loss(own)), float(sum(distances))))
-        assert found[0] == pytest.approx(found[1], rel=1e-5)
+        assert found[0] == pytest.approx(found[1], rel=1e-4)
         assert found[0][1] > 0
 
 
