@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 import torch
-from numpy.typing import NDArray
 from onnx_ir import DataType
 from torch import Tensor, nn
 from transformers import BertForQuestionAnswering
@@ -21,6 +20,7 @@ from sparsezoo_hub.core.fake_quantization import LayerRanges
 from sparsezoo_hub.core.targets import linear_modules
 from sparsezoo_hub.core.weight_codes import weight_codes
 from sparsezoo_hub.packaging.linear_nodes import linear_nodes
+from sparsezoo_hub.packaging.onnx_int8 import add_constant
 from sparsezoo_hub.packaging.quiet import quiet
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -77,19 +77,21 @@ def _write_int8(
         scale, zero = np.float32(own.input_scale.item()), np.uint8(own.input_zero_point.item())
         key = (node.inputs[0], float(scale), int(zero))
         if key not in codes:  # query, key and value have one input
-            zero_point = _constant(graph, f"{name}.zero_point", zero)
-            rounding = (node.inputs[0], _constant(graph, f"{name}.scale", scale), zero_point)
+            zero_point = add_constant(graph, f"{name}.zero_point", np.asarray(zero))
+            rounding = (node.inputs[0], add_constant(graph, f"{name}.scale", np.asarray(scale)), zero_point)
             codes[key] = _add(graph, node, "QuantizeLinear", rounding, DataType.UINT8), zero_point
         weight = weight_codes(modules[name].weight, own.weight_scale).numpy().T
         factors = (
             codes[key][0],
-            _constant(graph, f"{name}.codes", np.ascontiguousarray(weight)),
+            add_constant(graph, f"{name}.codes", np.ascontiguousarray(weight)),
             codes[key][1],
-            _constant(graph, f"{name}.weight_zero_point", np.int8(0)),
+            add_constant(graph, f"{name}.weight_zero_point", np.asarray(np.int8(0))),
         )
         product = _add(graph, node, "MatMulInteger", factors, DataType.INT32)
         floats = _add(graph, node, "Cast", (product,), DataType.FLOAT, to=int(DataType.FLOAT))
-        both = _constant(graph, f"{name}.both_scales", np.float32(scale * own.weight_scale.item()))
+        both = add_constant(
+            graph, f"{name}.both_scales", np.asarray(np.float32(scale * own.weight_scale.item()))
+        )
         result = _add(graph, node, "Mul", (floats, both), DataType.FLOAT)
         onnx_ir.convenience.replace_all_uses_with(node.outputs[0], result)
         graph.remove(node, safe=True)
@@ -97,15 +99,6 @@ def _write_int8(
         if not value.uses():
             del graph.initializers[name]
     onnx_ir.save(program, path)
-
-
-def _constant(graph: onnx_ir.Graph, name: str, number: np.generic | NDArray[np.generic]) -> onnx_ir.Value:
-    tensor = onnx_ir.tensor(np.asarray(number), name=name)
-    value = onnx_ir.Value(
-        name=name, shape=tensor.shape, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(value)
-    return value
 
 
 def _add(

@@ -13,8 +13,9 @@ computes that here) and int8. DeepSparse 1.8 needs an environment of its own: if
 named, it has them dense and pruned, in float32 and int8. OpenVINO, DeepSparse and ``torch.compile`` compile
 every shape.
 
-onnxruntime's int8 is the fastest that is exact: with VNNI as it is, elsewhere with
-``session.x64quantprecision`` (named in its row). OpenVINO's int8 has all else in bfloat16, where it can.
+onnxruntime's int8 is exact with VNNI as it is, elsewhere with ``session.x64quantprecision``, which is named
+in its row; with VNNI there is a row of it too, as exact and slower. OpenVINO's int8 has all else in bfloat16,
+where it can.
 
 All run in turns, one after the other in every round, with as many threads; a first round does not count.
 Prints, for every number of layers and threads, batch and length: milliseconds (median, and the range of the
@@ -59,7 +60,7 @@ from transformers import BertForQuestionAnswering
 from transformers.utils import logging
 
 from sparsezoo_hub.core.fake_quantization import apply_ranges
-from sparsezoo_hub.packaging.onnx_session import has_vnni
+from sparsezoo_hub.packaging.onnx_session import EXACT_INT8, has_vnni
 from sparsezoo_hub.runtime import SparseModel, engine
 from sparsezoo_hub.runtime.latency import Way, in_turns, torch_way
 from sparsezoo_hub.runtime.packed_encoder import LINEARS
@@ -128,13 +129,16 @@ def pack(
 
 def lasting_ways(models: Models, threads: int) -> Builders:
     """Return what makes the ways that run every shape."""
-    exact = "" if has_vnni() else ", x64quantprecision"
     builders: Builders = {
         REFERENCE: lambda: onnxruntime_way(models.onnx["float32"], threads),
-        Label("onnxruntime", f"int8{exact}"): lambda: onnxruntime_way(models.onnx["int8"], threads),
+        Label("onnxruntime", "int8, x64quantprecision"): lambda: onnxruntime_way(
+            models.onnx["int8"], threads, (EXACT_INT8,)
+        ),
         Label("torch", "float32"): lambda: torch_way(models.dense),
         Label("torch", "bfloat16"): lambda: bfloat16_way(models.dense),
     }
+    if has_vnni():
+        builders[Label("onnxruntime", "int8")] = lambda: onnxruntime_way(models.onnx["int8"], threads)
     return builders | {label: (lambda way=way: way) for label, way in models.engine.items()}
 
 

@@ -50,9 +50,17 @@ class Setting:
         }
 
 
-def onnxruntime_way(path: Path, threads: int) -> Way:
-    """Return what runs an ONNX file in onnxruntime, with the exact int8 that is fastest here."""
+def onnxruntime_way(path: Path, threads: int, entries: tuple[tuple[str, str], ...] = ()) -> Way:
+    """Return what runs an ONNX file in onnxruntime, with the exact int8 that is fastest here.
+
+    Args:
+        path: the file.
+        threads: of an operation.
+        entries: further ones of the session's configuration.
+    """
     options = session_options(threads)
+    for entry in entries:
+        options.add_session_config_entry(*entry)
     # Its threads wait busily for more to do, and would take the processor from whose turn is next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

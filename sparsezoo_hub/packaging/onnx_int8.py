@@ -93,7 +93,7 @@ def _as_product(graph: onnx_ir.Graph, gemm: onnx_ir.Node, stem: str, given: onnx
     ONNX Runtime computes a Gemm of integers only with an integer bias, and makes one of every product of two
     axes with an addition.
     """
-    axes = _constant(graph, f"{stem}.axes", np.array([0], np.int64))
+    axes = add_constant(graph, f"{stem}.axes", np.array([0], np.int64))
     batch, features = gemm.outputs[0].shape or (None, None)
     wide = onnx_ir.Shape([1, batch, features])
     unsqueezed = _add(graph, gemm, "Unsqueeze", (given, axes), f"{stem}.unsqueezed", None)
@@ -114,8 +114,8 @@ def _as_product(graph: onnx_ir.Graph, gemm: onnx_ir.Node, stem: str, given: onnx
 def _rounded_input(
     graph: onnx_ir.Graph, node: onnx_ir.Node, stem: str, given: onnx_ir.Value, ranges: LayerRanges
 ) -> onnx_ir.Value:
-    scale = _constant(graph, f"{stem}.input{SCALE}", np.array(float(ranges.input_scale), np.float32))
-    zero = _constant(graph, f"{stem}.input{ZERO_POINT}", np.array(int(ranges.input_zero_point), np.uint8))
+    scale = add_constant(graph, f"{stem}.input{SCALE}", np.array(float(ranges.input_scale), np.float32))
+    zero = add_constant(graph, f"{stem}.input{ZERO_POINT}", np.array(int(ranges.input_zero_point), np.uint8))
     codes = _add(graph, node, "QuantizeLinear", (given, scale, zero), f"{stem}.input{CODES}", given.shape)
     codes.type = onnx_ir.TensorType(onnx_ir.DataType.UINT8)
     return _add(graph, node, "DequantizeLinear", (codes, scale, zero), f"{stem}.input_rounded", given.shape)
@@ -129,15 +129,16 @@ def _rounded_weight(
     if not per_channel:
         scales = scales.reshape(())
     transposed = np.ascontiguousarray(weight_codes(weight, ranges.weight_scale).numpy().T)
-    codes = _constant(graph, f"{name}{CODES}", transposed)
-    scale = _constant(graph, f"{name}{SCALE}", scales)
-    zero = _constant(graph, f"{name}{ZERO_POINT}", np.zeros(scales.shape, np.int8))
+    codes = add_constant(graph, f"{name}{CODES}", transposed)
+    scale = add_constant(graph, f"{name}{SCALE}", scales)
+    zero = add_constant(graph, f"{name}{ZERO_POINT}", np.zeros(scales.shape, np.int8))
     axis = {"axis": _OUTPUT_AXIS} if per_channel else {}
     inputs = (codes, scale, zero)
     return _add(graph, node, "DequantizeLinear", inputs, f"{name}_rounded", codes.shape, **axis)
 
 
-def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> onnx_ir.Value:
+def add_constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> onnx_ir.Value:
+    """Add an initializer to a graph, and return its value."""
     tensor = onnx_ir.tensor(array, name=name)
     value = onnx_ir.Value(
         name=name, shape=onnx_ir.Shape(array.shape), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.row_blocks import (
-    DENSEST,
     cut,
     form_problem,
-    joined,
-    row_counts,
+    is_mostly_full,
     row_starts,
     rows_problem,
     size_problem,
+    unpacked,
+    whole_groups,
 )
 from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
@@ -78,9 +78,9 @@ class PackedBfloat(StoredLinear):
     @functools.cached_property
     def dense_values(self) -> Tensor | None:
         """The weight with inputs filled up to whole groups, if most entries are not 0; else None."""
-        if int(self.values.count_nonzero()) <= DENSEST * self.num_outputs * self.num_inputs:
+        if not is_mostly_full(self.values, self.num_outputs * self.num_inputs):
             return None
-        return F.pad(self.weight(), (0, -self.num_inputs % GROUP)).contiguous()
+        return whole_groups(self.weight(), GROUP)
 
     def multiply(self, inputs: Tensor) -> Tensor:
         """Return the products in torch, inputs not rounded: (num_tokens, num_outputs) float32.
@@ -92,12 +92,7 @@ class PackedBfloat(StoredLinear):
 
     def weight(self) -> Tensor:
         """Return the dense weight, (num_outputs, num_inputs) bfloat16."""
-        counts = row_counts(self.starts) * GROUP
-        rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        kept = self.values != 0
-        blocks = torch.zeros(len(counts), self.block, dtype=torch.bfloat16)
-        blocks[rows[kept], self.inputs.long()[kept]] = self.values[kept]
-        return joined(blocks, self.num_outputs, self.num_inputs)
+        return unpacked(self.starts, self.inputs, self.values, self.num_inputs, self.block, GROUP)
 
     @functools.cached_property
     def problem(self) -> str | None:

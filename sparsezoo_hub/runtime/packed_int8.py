@@ -13,14 +13,15 @@ from torch import Tensor
 from sparsezoo_hub.core.fake_quantization import LARGEST_CODE
 from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.row_blocks import (
-    DENSEST,
     cut,
     form_problem,
-    joined,
+    is_mostly_full,
     row_counts,
     row_starts,
     rows_problem,
     size_problem,
+    unpacked,
+    whole_groups,
 )
 from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
@@ -80,9 +81,9 @@ class PackedInt8(StoredLinear):
     @functools.cached_property
     def dense_codes(self) -> Tensor | None:
         """The weight's codes with inputs filled up to whole groups, if most are not 0; else None."""
-        if int(self.codes.count_nonzero()) <= DENSEST * self.num_outputs * self.num_inputs:
+        if not is_mostly_full(self.codes, self.num_outputs * self.num_inputs):
             return None
-        return F.pad(self.weight_codes(), (0, -self.num_inputs % GROUP)).contiguous()
+        return whole_groups(self.weight_codes(), GROUP)
 
     @property
     def inverse_scale(self) -> float:
@@ -122,12 +123,7 @@ class PackedInt8(StoredLinear):
 
     def weight_codes(self) -> Tensor:
         """Return the weight's codes, (num_outputs, num_inputs) int8."""
-        counts = row_counts(self.starts) * GROUP
-        rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        kept = self.codes != 0
-        blocks = torch.zeros(len(counts), self.block, dtype=torch.int8)
-        blocks[rows[kept], self.inputs.long()[kept]] = self.codes[kept]
-        return joined(blocks, self.num_outputs, self.num_inputs)
+        return unpacked(self.starts, self.inputs, self.codes, self.num_inputs, self.block, GROUP)
 
     @functools.cached_property
     def problem(self) -> str | None:

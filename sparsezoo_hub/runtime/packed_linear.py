@@ -14,14 +14,13 @@ from sparsezoo_hub.runtime import engine
 from sparsezoo_hub.runtime.packed_bfloat import BFLOAT16, PackedBfloat
 from sparsezoo_hub.runtime.packed_int8 import INT8, PackedInt8
 from sparsezoo_hub.runtime.row_blocks import (
-    DENSEST,
     cut,
     form_problem,
-    joined,
-    row_counts,
+    is_mostly_full,
     row_starts,
     rows_problem,
     size_problem,
+    unpacked,
 )
 from sparsezoo_hub.runtime.stored_linear import StoredLinear
 
@@ -78,11 +77,7 @@ class PackedLinear(StoredLinear):
         """Return the dense weight, (num_outputs, num_inputs)."""
         if not self.block:
             return self.values
-        counts = row_counts(self.starts)
-        blocks = torch.zeros(len(counts), self.block)
-        rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        blocks[rows, self.inputs.long()] = self.values
-        return joined(blocks, self.num_outputs, self.num_inputs)
+        return unpacked(self.starts, self.inputs, self.values, self.num_inputs, self.block)
 
     @functools.cached_property
     def problem(self) -> str | None:
@@ -175,7 +170,7 @@ def pack_linear(weight: Tensor, bias: Tensor, block: int = BLOCK) -> PackedLinea
         "starts": torch.zeros(0, 0, dtype=torch.int32),
         "inputs": torch.zeros(0).to(torch.uint16),
     }
-    if int(weight.count_nonzero()) > DENSEST * weight.numel():
+    if is_mostly_full(weight, weight.numel()):
         return PackedLinear(num_inputs, 0, **empty, values=weight, bias=bias)
     blocks = cut(weight, block)
     rows, inputs = blocks.nonzero(as_tuple=True)

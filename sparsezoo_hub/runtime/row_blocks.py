@@ -49,6 +49,37 @@ def row_counts(starts: Tensor) -> Tensor:
     return (starts[:, 1:] - starts[:, :-1]).flatten()
 
 
+def unpacked(
+    starts: Tensor, inputs: Tensor, values: Tensor, num_inputs: int, block: int, group: int = 1
+) -> Tensor:
+    """Return the dense weight, (num_outputs, num_inputs), of what ``cut`` gave the rows of.
+
+    Args:
+        starts: as of ``row_starts``, counted in groups.
+        inputs: (num_groups * group,) uint16, input features within their block.
+        values: (num_groups * group,); zeros fill up groups.
+        num_inputs: of the layer.
+        block: input features to a block.
+        group: entries that stand together.
+    """
+    counts = row_counts(starts) * group
+    rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    kept = values != 0
+    blocks = torch.zeros(len(counts), block, dtype=values.dtype)
+    blocks[rows[kept], inputs.long()[kept]] = values[kept]
+    return joined(blocks, starts.shape[1] - 1, num_inputs)
+
+
+def is_mostly_full(values: Tensor, num_weights: int) -> bool:
+    """Return whether a layer's weight is one to multiply as it is, by how many of ``values`` are not 0."""
+    return int(values.count_nonzero()) > DENSEST * num_weights
+
+
+def whole_groups(weight: Tensor, group: int) -> Tensor:
+    """Return a weight (num_outputs, num_inputs) with its input features filled up to whole groups."""
+    return torch.nn.functional.pad(weight, (0, -weight.shape[1] % group)).contiguous()
+
+
 def form_problem(tensors: Mapping[str, Tensor], forms: Mapping[str, tuple[torch.dtype, int]]) -> str | None:
     """Return what is wrong with the dtypes, dimensions or layouts of ``tensors``, if anything is."""
     for name, (dtype, num_dimensions) in forms.items():
